@@ -1,0 +1,34 @@
+"""Build table: one extension per .pyx, one row per build flavour (SEKISHO_FLAVOUR, default release)."""
+
+import os
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+WARN = ["-Wall", "-Wno-unused-function", "-Wno-unused-variable", "-Wno-maybe-uninitialized"]
+FLAVOURS = {  # name: (compiler arguments, linker arguments, Cython directives, C macros)
+    "release": (["-O2", "-g1", *WARN], [], {}, []),
+    "debug": (["-O0", "-g", *WARN], [], {"boundscheck": True}, [("CYTHON_REFNANNY", "1"), ("SEKISHO_DEBUG", "1")]),
+    "trace": (["-O0", "-g", *WARN], [], {"linetrace": True}, [("CYTHON_TRACE_NOGIL", "1"), ("CYTHON_USE_SYS_MONITORING", "0")]),
+    "asan": (["-O1", "-g", "-fsanitize=address,undefined", "-fno-omit-frame-pointer", *WARN],
+             ["-fsanitize=address,undefined"], {}, []),
+}
+DIRECTIVES = {
+    "language_level": 3, "boundscheck": False, "wraparound": False, "cdivision": True,
+    "initializedcheck": False, "binding": False, "embedsignature": True,
+    "freethreading_compatible": False,
+}
+LIBRARIES = {"tls": ["ssl", "crypto"], "token": ["crypto"]}
+
+flavour = os.environ.get("SEKISHO_FLAVOUR", "release")
+compile_args, link_args, directives, macros = FLAVOURS[flavour]
+extensions = [
+    Extension(f"_fastpath.{source.stem}", [str(source)], libraries=LIBRARIES.get(source.stem, []),
+              extra_compile_args=compile_args, extra_link_args=link_args, define_macros=macros)
+    for source in sorted(Path("_fastpath").glob("*.pyx"))
+]
+setup(ext_modules=cythonize(
+    extensions, build_dir=f"build/{flavour}", nthreads=os.cpu_count() or 1,
+    compiler_directives=DIRECTIVES | directives,
+) if extensions else [])

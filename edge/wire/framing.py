@@ -1,0 +1,37 @@
+"""Messages as bytes: a 4-byte big-endian length, then one msgpack map."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import msgpack  # type: ignore[import-untyped]
+
+from edge.wire.errors import BadMessage
+from edge.wire.messages import Message, parse
+
+MAX_MESSAGE = 1 << 20  # bytes of one control message; over it: the link is closed
+MAX_ENTRIES = 1000  # entries of one service table; over it: table refused
+_LENGTH = struct.Struct(">I")
+
+
+def pack(message: Message) -> bytes:
+    """Return the message with its length in front."""
+    body: bytes = msgpack.packb(message.to_map(), use_bin_type=True)
+    if len(body) > MAX_MESSAGE:
+        raise BadMessage(f"{message.kind} is larger than {MAX_MESSAGE} bytes")
+    return _LENGTH.pack(len(body)) + body
+
+
+def unpack(body: bytes) -> Message | None:
+    """Return the message in `body` (without its length), None when its kind is unknown."""
+    return parse(unpack_map(body))
+
+
+def unpack_map(body: bytes) -> Any:
+    """Return the msgpack value in `body`; nesting, sizes and text are checked by msgpack."""
+    try:
+        return msgpack.unpackb(body, raw=False, strict_map_key=True, max_buffer_size=MAX_MESSAGE)
+    except Exception as error:
+        # msgpack raises half a dozen kinds (ExtraData, OutOfData, UnicodeDecodeError, ...)
+        raise BadMessage(f"not msgpack: {type(error).__name__}") from None

@@ -30,8 +30,10 @@ def unpack(body: bytes) -> Message | None:
 
 def unpack_map(body: bytes) -> Any:
     """Return the msgpack value in `body`; nesting, sizes and text are checked by msgpack."""
+    if len(body) > MAX_MESSAGE:
+        raise BadMessage(f"larger than {MAX_MESSAGE} bytes")
     try:
-        return msgpack.unpackb(body, raw=False, strict_map_key=True, max_buffer_size=MAX_MESSAGE)
+        return msgpack.unpackb(body, raw=False, strict_map_key=True)
     except Exception as error:
         # msgpack raises half a dozen kinds (ExtraData, OutOfData, UnicodeDecodeError, ...)
         raise BadMessage(f"not msgpack: {type(error).__name__}") from None

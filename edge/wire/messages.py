@@ -116,7 +116,7 @@ class Configured(Message):
 
 @dataclass(frozen=True, slots=True)
 class CertificateRequest(Message):
-    """Ask for a link certificate; the only message of the enrolment role, and a connector's renewal."""
+    """Ask for a link certificate; all that the enrolment role may say; also a renewal."""
 
     kind: ClassVar[str] = "certificate_request"
     request: bytes  # PKCS #10, DER: only its public key is read
@@ -151,7 +151,7 @@ class Refused(Message):
 
 @dataclass(frozen=True, slots=True)
 class TableAccepted(Message):
-    """The edge matches by this version from here on. Hostnames that it doesn't route here never match."""
+    """The edge matches by this version from here on; `unrouted` hostnames never match."""
 
     kind: ClassVar[str] = "table_accepted"
     version: int
@@ -170,7 +170,7 @@ class TableRefused(Message):
 
 @dataclass(frozen=True, slots=True)
 class Config(Message):
-    """A table owned by the edge (pushed from the dashboard). Answered with Configured, then Table."""
+    """A table owned by the edge (the dashboard's). Answered with Configured, then Table."""
 
     kind: ClassVar[str] = "config"
     version: int
@@ -192,7 +192,7 @@ class Certificate(Message):
 
 @dataclass(frozen=True, slots=True)
 class Drain(Message):
-    """The sender is leaving: no new streams on this link; those that run may end within `seconds`."""
+    """The sender is leaving: no new streams here; those that run may end within `seconds`."""
 
     kind: ClassVar[str] = "drain"
     seconds: float = 30.0
@@ -201,7 +201,7 @@ class Drain(Message):
 
 @dataclass(frozen=True, slots=True)
 class Statistics(Message):
-    """What the sender measured on this link since it began. Numbers only, for people and metrics."""
+    """What the sender measured on this link since it began; for people and metrics."""
 
     kind: ClassVar[str] = "statistics"
     round_trip: int = 0  # microseconds, smoothed

@@ -1,0 +1,79 @@
+"""The one owner of memory: see buffer.pxd for the contract."""
+
+cimport cython
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memcpy, memmove
+
+from _fastpath.errors cimport R_BUFFER_FULL, raise_wire
+from _fastpath.slice cimport slice_of
+
+cdef enum:
+    FIRST_ROOM = 1024            # bytes of a first block: most heads and small frames fit
+
+
+@cython.final
+cdef class Buffer:
+    """A growable FIFO of bytes with a cap."""
+
+    def __cinit__(self):
+        self.block = NULL
+        self.start = self.stop = self.room = self.cap = 0
+
+    def __dealloc__(self):
+        free(self.block)
+
+    cdef uint8_t* reserve(self, size_t n) except NULL:
+        cdef size_t waiting = self.stop - self.start
+        cdef size_t room
+        cdef uint8_t* block
+        if n > self.cap or waiting > self.cap - n:
+            raise_wire(-<int>R_BUFFER_FULL)
+        if self.block != NULL and n <= self.room - self.stop:
+            return self.block + self.stop
+        # Moving is paid for by what was consumed: at least half of the block is free at the front.
+        if self.block != NULL and n <= self.room - waiting and self.start >= self.room // 2:
+            memmove(self.block, self.block + self.start, waiting)
+        else:
+            room = self.room if self.room else <size_t>FIRST_ROOM
+            while room < waiting + n:
+                room *= 2
+            block = <uint8_t*>malloc(room)
+            if block == NULL:
+                raise MemoryError()
+            if waiting:
+                memcpy(block, self.block + self.start, waiting)
+            free(self.block)
+            self.block, self.room = block, room
+        self.start, self.stop = 0, waiting
+        return self.block + waiting
+
+    cdef int append(self, const uint8_t* p, size_t n) except -1:
+        if n:
+            memcpy(self.reserve(n), p, n)
+            self.stop += n
+        return 0
+
+    cdef void commit(self, size_t n) noexcept:
+        self.stop += n
+
+    cdef Slice view(self) noexcept:
+        return slice_of(self.block + self.start, self.stop - self.start)
+
+    cdef void consume(self, size_t n) noexcept:
+        self.start += n
+        if self.start >= self.stop:
+            self.clear()
+
+    cdef size_t size(self) noexcept:
+        return self.stop - self.start
+
+    cdef void clear(self) noexcept:
+        free(self.block)
+        self.block = NULL
+        self.start = self.stop = self.room = 0
+
+
+cdef Buffer buffer_new(size_t cap):
+    cdef Buffer b = Buffer.__new__(Buffer)
+    b.cap = cap
+    return b

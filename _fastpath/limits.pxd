@@ -1,0 +1,75 @@
+"""Every bound of the compiled data path: name, unit, and what happens when it is passed.
+
+Each comment has the shape `unit; consequence`: docs/limits.md is checked against this
+file by a test. Rooms add theirs under their own heading. `cpdef` makes the
+same numbers importable from Python (`from _fastpath.limits import MAX_HEAD`)."""
+
+cpdef enum:
+    # -- HTTP heads (http1) --
+    MAX_HEAD = 65536                    # bytes, start line and fields; over it: 431 head-too-large
+                                        # and close (502 for an origin's)
+    MAX_LINE = 32768                    # bytes, one line of a head; over it: 431 line-too-long and
+                                        # close (502 for an origin's)
+    MAX_FIELDS = 100                    # fields of one head; over it: 431 fields-too-many and close
+                                        # (502 for an origin's)
+    MAX_TARGET = 8192                   # bytes, request target; over it: 414 target-too-long and
+                                        # close
+    MAX_METHOD = 32                     # bytes, method; over it: 400 method-invalid and close
+    MAX_HOST = 255                      # bytes, Host value or authority, port included; over it:
+                                        # 400 host-invalid and close
+    MAX_LEADING_EMPTY_LINES = 1         # empty lines before a request line; over it: 400
+                                        # request-line-invalid and close
+    MAX_LENGTH_DIGITS = 18              # digits of Content-Length, so that no sum of two overflows;
+                                        # over it: 400 length-invalid and close
+
+    # -- HTTP bodies (http1) --
+    MAX_CHUNK_DIGITS = 15               # hexadecimal digits of a chunk size, leading zeros
+                                        # included; over it: 400 chunk-size-invalid and close
+    MAX_CHUNK_EXTENSION = 16384         # bytes of chunk extensions in one body; over it: 400
+                                        # chunk-overhead and close
+    MAX_TRAILER = 16384                 # bytes of one trailer section; over it: 431
+                                        # trailer-too-large and close
+    MAX_TRAILER_FIELDS = 100            # fields of one trailer section; over it: 431
+                                        # trailer-too-large and close
+
+    # -- One exchange --
+    MAX_INFORMATIONAL = 16              # 1xx responses before the final one; over it: 502
+                                        # origin-response-invalid
+    MAX_PIPELINE = 65536                # bytes read ahead of the request being answered; over it:
+                                        # reading pauses until it is answered
+    MAX_DRAIN = 65536                   # bytes of an unread request body that are read and dropped
+                                        # after an early answer; over it: close
+    MAX_SMALL_BODY = 65536              # bytes of an answer that we build ourselves; over it: a
+                                        # shorter page is sent
+    MAX_FACTS = 2048                    # bytes of policy facts in one token; over it: `partial`
+                                        # names the kinds left out, the worker asks control
+    MAX_TOKEN = 16384                   # bytes of one token; over it: token-malformed
+
+    # -- Buffers between downstream and upstream --
+    READ_BUFFER = 262144                # bytes, the read buffer shared by all connections of a
+                                        # loop; never grows
+    HIGH_WATER = 65536                  # bytes queued towards one side; above it: the other side's
+                                        # reading pauses
+    LOW_WATER = 16384                   # bytes queued towards one side; below it: the other side's
+                                        # reading resumes
+    MAX_QUEUED = 1048576                # bytes queued towards one side; over it: 502/close, the
+                                        # pause was not obeyed (buffer-full)
+
+    # -- Time-outs: what they are when the configuration names none --
+    TIMEOUT_HANDSHAKE = 10000           # milliseconds, accept to end of TLS handshake; over it:
+                                        # close
+    TIMEOUT_HEAD = 15000                # milliseconds, first byte to last byte of a request head;
+                                        # over it: 408 head-timeout and close
+    TIMEOUT_BODY = 60000                # milliseconds without a byte of a request body that is
+                                        # awaited; over it: 408 body-timeout and close
+    TIMEOUT_WRITE = 60000               # milliseconds without the client taking a byte; over it:
+                                        # close (client-stalled)
+    TIMEOUT_KEEP_ALIVE = 75000          # milliseconds between two requests; over it: close
+    TIMEOUT_UPSTREAM_CONNECT = 10000    # milliseconds to connect to an origin, TLS included; over
+                                        # it: 504 origin-connect-timeout
+    TIMEOUT_UPSTREAM_HEAD = 300000      # milliseconds from the end of the request to the response
+                                        # head; over it: 504 origin-head-timeout
+    TIMEOUT_UPSTREAM_IDLE = 60000       # milliseconds that a pooled upstream connection waits
+                                        # unused; over it: close
+    TIMEOUT_UPGRADE_IDLE = 3600000      # milliseconds without a byte either way after an upgrade;
+                                        # over it: close (upgrade-idle)

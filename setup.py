@@ -9,8 +9,10 @@ from setuptools import Extension, setup
 WARN = ["-Wall", "-Wno-unused-function", "-Wno-unused-variable", "-Wno-maybe-uninitialized"]
 FLAVOURS = {  # name: (compiler arguments, linker arguments, Cython directives, C macros)
     "release": (["-O2", "-g1", *WARN], [], {}, []),
-    "debug": (["-O0", "-g", *WARN], [], {"boundscheck": True}, [("CYTHON_REFNANNY", "1"), ("SEKISHO_DEBUG", "1")]),
-    "trace": (["-O0", "-g", *WARN], [], {"linetrace": True}, [("CYTHON_TRACE_NOGIL", "1"), ("CYTHON_USE_SYS_MONITORING", "0")]),
+    "debug": (["-O0", "-g", *WARN], [], {"boundscheck": True},
+              [("CYTHON_REFNANNY", "1"), ("SEKISHO_DEBUG", "1")]),
+    "trace": (["-O0", "-g", *WARN], [], {"linetrace": True},
+              [("CYTHON_TRACE_NOGIL", "1"), ("CYTHON_USE_SYS_MONITORING", "0")]),
     "asan": (["-O1", "-g", "-fsanitize=address,undefined", "-fno-omit-frame-pointer", *WARN],
              ["-fsanitize=address,undefined"], {}, []),
 }

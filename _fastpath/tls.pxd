@@ -1,10 +1,12 @@
-"""TLS 1.2/1.3 on libssl with memory BIOs: bytes in, bytes out, no socket.
+"""TLS 1.2/1.3 on libssl, sans-IO: bytes in, bytes out, no socket.
 
-A TlsContexts holds what all connections of a worker share (certificates by SNI, ticket keys, profiles);
-a Tls is one connection's engine."""
+A TlsContexts holds what all server connections of a worker share (certificates by SNI, ticket keys, profiles);
+a TlsClientContext what dialled ones share; a Tls is one connection's engine. A Tls holds its contexts by reference,
+so a reload builds a new TlsContexts, swaps one pointer, and running connections keep theirs."""
 
 from libc.stdint cimport uint8_t, uint64_t
 
+from _fastpath.openssl cimport BIO, SSL, SSL_CTX
 from _fastpath.slice cimport Slice
 
 
@@ -23,20 +25,68 @@ cdef enum TlsRead:           # result of Tls.read
     TLS_FAILED = -2          # alert or protocol error: abort; Tls.why says it
 
 
-cdef class TlsContexts:      # server side; built by python code (tls.pyi), immutable while in use
-    cdef object _self
-    # fields: see tls.pyx's owner
+cdef struct Channel:         # both directions of ciphertext of one Tls; its BIO reads and writes here
+    uint8_t* inbound         # received, not yet decrypted
+    size_t in_at             # first byte that libssl hasn't taken
+    size_t in_end
+    size_t in_room
+    uint8_t* outbound        # encrypted, not yet sent
+    size_t out_at
+    size_t out_end
+    size_t out_room
+
+
+cdef class TicketKeys:
+    """Session ticket keys, newest first, shared by all workers and kept over reloads: the first encrypts, all decrypt.
+    Empty: no tickets."""
+    cdef uint8_t keys[8][80] # name 16, HMAC-SHA-256 key 32, AES-256 key 32
+    cdef int count
+
+
+cdef class TlsEntry:         # one certificate with the rules of its names; TlsContexts.add builds it
+    cdef SSL_CTX* context
+    cdef int profile         # TlsProfile
+    cdef bytes scope         # part of the session id context: client-CA set and profile
+    cdef bint refuse_all     # certificates are asked for and there is nothing to check them against
+
+
+cdef class TlsContexts:      # server side; built by Python code (tls.pyi), immutable once in use
+    cdef SSL_CTX* initial    # every connection begins here: ticket keys, ClientHello callback
+    cdef dict exact          # bytes host -> TlsEntry
+    cdef dict wildcard       # bytes parent of "*." -> TlsEntry
+    cdef TlsEntry default    # for no SNI and unknown names; None: alert unrecognized_name
+    cdef readonly TicketKeys tickets
+
+
+cdef class TlsClientContext: # client side; built by Python code, shared by many connections
+    cdef SSL_CTX* context
+    cdef readonly bint verify
 
 
 cdef class Tls:
+    cdef SSL* ssl
+    cdef BIO* bio            # owned by ssl
+    cdef Channel channel
+    cdef object contexts     # TlsContexts or TlsClientContext: keeps them alive
+    cdef TlsEntry entry      # chosen in the ClientHello callback
+    cdef int chosen          # TlsProfile
+    cdef bint hello_seen     # a second ClientHello must name the same host and protocols
+    cdef bint done           # handshake completed and its certificate rules hold
+    cdef bint failed         # nothing more may come out of this connection
+    cdef int refusal         # alert chosen by a callback, 0 = none
+    cdef uint64_t protocols  # hash of the first ClientHello's ALPN list
+    cdef uint8_t name[256]
+    cdef size_t name_len
+    cdef readonly str why    # plain words, after a failure; None before
+
     cdef int feed(self, const uint8_t* p, size_t n) except -1
-        # Ciphertext in. Copies into the read BIO.
+        # Ciphertext in. Copies. Then call handshake() or read() until TLS_AGAIN.
     cdef int handshake(self) except? -3
         # Advance: 1 done, 0 needs more bytes, -1 failed (why is set; flush to_send first, an alert may be there)
     cdef int read(self, uint8_t* out, size_t room, size_t* got) except? -3
         # One SSL_read: a TlsRead value. Loop until TLS_AGAIN (one record per SSL_read).
     cdef int write(self, const uint8_t* p, size_t n) except -1
-        # Encrypt n bytes; ciphertext waits in to_send.
+        # Encrypt n bytes; ciphertext waits in to_send. Raises before the handshake is done and after a failure.
     cdef Slice to_send(self) noexcept
         # Ciphertext waiting; borrowed until the next call to anything but sent().
     cdef void sent(self, size_t n) noexcept
@@ -45,5 +95,16 @@ cdef class Tls:
         # Queue close_notify.
     cdef bint established(self) noexcept
     cdef int profile(self) noexcept                 # TlsProfile
-    cdef Slice server_name(self) noexcept           # SNI, lower case, without trailing dot; empty if none
-    cdef void idle(self) noexcept                   # free the BIO buffers of a quiet connection (design §8)
+    cdef Slice server_name(self) noexcept           # SNI, lower case, without trailing dot; empty if none. Lives as long as the Tls
+    cdef Slice alpn(self) noexcept                  # protocol agreed on; empty if none was offered
+    cdef void idle(self) noexcept                   # free the buffers of a quiet connection (design §8); cheap when there are none
+    cpdef bytes peer_certificate(self)              # DER of the verified peer certificate; None if none
+    cpdef bytes peer_issuer(self)                   # DER of the certificate that signed it (the trust anchor of a two-step chain)
+    # private to tls.pyx
+    cdef int fail(self, int rc) except -1
+
+
+cdef Tls tls_accept(TlsContexts contexts)           # server end
+cdef Tls tls_connect(TlsClientContext context, bytes server_name)
+    # client end: server_name (host or IP address as text) is sent as SNI when it is a name, and verified; the
+    # ClientHello waits in to_send after the first handshake().

@@ -30,6 +30,7 @@ cdef class Pipe:
     cdef int close(self) except -1                     # close after what is queued has gone
     cdef int abort(self, int reason) except -1         # close now; on_lost(reason) comes, maybe inside this call
     cdef bint alive(self) noexcept                     # writing still makes sense
+    cdef int rest(self) except -1                      # quiet for a while: free what it doesn't need until it wakes
 
 
 cdef class ReadBuffer:

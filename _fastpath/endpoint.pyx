@@ -6,8 +6,8 @@ from libc.errno cimport EAGAIN, EINTR, EWOULDBLOCK, errno
 from libc.stdint cimport uint8_t, uint64_t
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
-from _fastpath.errors cimport Reason
-from _fastpath.limits cimport PIPE_HIGH_WATER, PIPE_LOW_WATER, READ_BLOCK, READ_BUDGET
+from _fastpath.errors cimport R_INTERNAL, R_TLS_FAILED
+from _fastpath.limits cimport HIGH_WATER, LOW_WATER, READ_BUDGET, READ_BUFFER
 from _fastpath.slice cimport Slice
 from _fastpath.tls cimport TLS_AGAIN, TLS_CLOSED, TLS_DATA, Tls
 
@@ -71,13 +71,16 @@ cdef class Pipe:
     cdef bint alive(self) noexcept:
         return False
 
+    cdef int rest(self) except -1:
+        return 0
+
 
 @cython.final
 cdef class ReadBuffer:
     def __cinit__(self):
-        self.block = bytearray(READ_BLOCK)
+        self.block = bytearray(READ_BUFFER)
         self.ptr = <uint8_t*><char*>self.block
-        self.size = READ_BLOCK
+        self.size = READ_BUFFER
 
 
 cdef ReadBuffer _shared = None
@@ -113,7 +116,7 @@ cdef class TcpPipe(Pipe):
         self.transport = transport
         if self.loop is None:
             self.loop = asyncio.get_running_loop()
-        transport.set_write_buffer_limits(PIPE_HIGH_WATER, PIPE_LOW_WATER)
+        transport.set_write_buffer_limits(HIGH_WATER, LOW_WATER)
         sock = transport.get_extra_info("socket")
         self.fd = sock.fileno()
         if sock.family != socket.AF_UNIX:
@@ -213,7 +216,7 @@ cdef class TcpPipe(Pipe):
                 return 0
             if r < 0:
                 if errno != EAGAIN and errno != EWOULDBLOCK and errno != EINTR:
-                    self.abort(Reason.NONE)
+                    self.abort(0)
                     return 0
                 r = 0
             p += r
@@ -225,7 +228,7 @@ cdef class TcpPipe(Pipe):
     cdef int fail(self) except -1:
         log.exception("a callback failed; its connection is closed")
         try:
-            self.abort(Reason.INTERNAL)
+            self.abort(R_INTERNAL)
         except BaseException:
             log.exception("closing failed too")
         return 0
@@ -314,7 +317,7 @@ cdef class TlsPipe(TcpPipe):
         self.flush()                      # the alert tells the other side why
         if self.ready is not None and not self.ready.done():
             self.ready.set_exception(ConnectionError(self.why or "TLS handshake failed"))
-        self.reason = Reason.TLS_FAILED
+        self.reason = R_TLS_FAILED
         self.close()
 
     def on_socket_eof(self):
@@ -372,8 +375,11 @@ cdef class TlsPipe(TcpPipe):
             self.receiver.on_eof(self)
         elif rc != TLS_AGAIN and rc != TLS_DATA and rc != TLS_CLOSED:
             self.why = self.tls.why
-            self.abort(Reason.TLS_FAILED)
-        elif rc == TLS_AGAIN:
+            self.abort(R_TLS_FAILED)
+        return 0
+
+    cdef int rest(self) except -1:
+        if self.tls is not None and self.open:
             self.tls.idle()
         return 0
 

@@ -73,3 +73,18 @@ cpdef enum:
                                         # unused; over it: close
     TIMEOUT_UPGRADE_IDLE = 3600000      # milliseconds without a byte either way after an upgrade;
                                         # over it: close (upgrade-idle)
+
+    # -- Transports and pools (endpoint, upstream, downstream) --
+    READ_BUDGET = 4                     # full read buffers taken from one socket in a row; over it: the
+                                        # other sockets of the loop come first
+    MAX_IDLE_PER_TARGET = 256           # idle upstream connections kept for one origin; over it: close
+    MAX_LINGER = 1048576                # bytes read and dropped after an early answer before the
+                                        # connection is cut; over it: close
+    TIMEOUT_LINGER = 3000               # milliseconds that a client has to read an early answer; over
+                                        # it: close
+    MAX_VERIFY_QUEUE = 1000             # requests waiting for a signature check in one worker; over it:
+                                        # 503 verify-queue-full
+    MAX_VERIFY_TURN = 1000              # microseconds of signature checks in one loop turn; over it:
+                                        # the rest waits for the next turn
+    TIMEOUT_FACTS = 5000                # milliseconds that a request waits for facts from control; over
+                                        # it: 503 facts-unavailable

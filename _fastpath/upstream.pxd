@@ -1,0 +1,66 @@
+"""The way towards origins: targets, their pools of idle connections, and one upstream connection at a time."""
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+
+from _fastpath.buffer cimport Buffer
+from _fastpath.endpoint cimport Pipe, Receiver
+from _fastpath.slice cimport Slice
+
+
+cdef enum TargetKind:
+    TARGET_NONE = 0
+    TARGET_TCP
+    TARGET_TLS
+    TARGET_UNIX
+    TARGET_STREAM            # a tunnel's service: opened by Links, never dialled
+
+
+cdef class UpstreamUser(Receiver):
+    """Whoever an upstream connection works for: a downstream connection. Calls come from the loop, one at a time."""
+    cdef int up_ready(self, Upstream up) except -1                             # a dial ended well
+    cdef int up_data(self, Upstream up, const uint8_t* p, size_t n) except -1
+    cdef int up_end(self, Upstream up) except -1                               # no more data will come
+    cdef int up_writable(self, Upstream up) except -1
+    cdef int up_lost(self, Upstream up, int reason) except -1                  # last call
+
+
+cdef class Target:
+    """One place that can be dialled, with its idle connections. Outlives snapshots: found again by its key."""
+    cdef uint8_t kind
+    cdef readonly object key          # what makes two targets the same
+    cdef object host                  # dialled address, or path of a Unix socket
+    cdef int port
+    cdef object contexts              # TlsClientContext, or None
+    cdef object server_name           # checked in the origin's certificate
+    cdef list idle                    # Upstream, the most recently used last
+    cdef object loop
+    cdef uint32_t open                # connections that exist
+    cdef Upstream take(self)          # an idle connection, or None
+    cdef Upstream dial(self, UpstreamUser user)
+    cdef int keep(self, Upstream up) except -1
+
+
+cdef class Upstream(Receiver):
+    """One connection to an origin (or control). Works for at most one user at a time."""
+    cdef Pipe pipe
+    cdef Target target
+    cdef UpstreamUser user
+    cdef Buffer replay                # head that was sent, as long as a retry is possible
+    cdef bint reused                  # it carried a request before this one
+    cdef bint heard                   # a byte of the current answer arrived
+    cdef bint bound                   # connection-bound authentication (NTLM, Negotiate): never pooled
+    cdef bint connected
+    cdef int why                      # errors.Reason of a failed dial
+    cdef uint64_t since               # when it became idle, microseconds
+    cdef int release(self) except -1  # the user is done and it may be used again
+    cdef int discard(self) except -1  # the user is done and it may not
+
+
+cdef class Upstreams:
+    """All targets of a worker."""
+    cdef dict targets                 # key -> Target
+    cdef object loop
+    cdef readonly object control      # Target of public.sock
+    cdef Target target(self, object key, object make)
+    cdef Upstream stream(self, bytes key, Pipe pipe, UpstreamUser user)
+    cdef Target streams(self, bytes key)

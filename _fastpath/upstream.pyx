@@ -1,0 +1,230 @@
+"""Targets, pools and connections towards origins; the only file that dials for the data path."""
+
+cimport cython
+from libc.stdint cimport uint8_t, uint64_t
+
+from _fastpath.buffer cimport Buffer
+from _fastpath.endpoint cimport Pipe, Receiver, TcpPipe, TlsPipe, now_us
+from _fastpath.errors cimport R_ORIGIN_CONNECT_TIMEOUT, R_ORIGIN_NAME, R_ORIGIN_TLS, R_ORIGIN_UNREACHABLE
+from _fastpath.limits cimport MAX_IDLE_PER_TARGET, TIMEOUT_UPSTREAM_IDLE
+
+import asyncio
+import socket
+
+
+cdef class UpstreamUser(Receiver):
+    cdef int up_ready(self, Upstream up) except -1:
+        return 0
+
+    cdef int up_data(self, Upstream up, const uint8_t* p, size_t n) except -1:
+        return 0
+
+    cdef int up_end(self, Upstream up) except -1:
+        return 0
+
+    cdef int up_writable(self, Upstream up) except -1:
+        return 0
+
+    cdef int up_lost(self, Upstream up, int reason) except -1:
+        return 0
+
+
+@cython.final
+cdef class Upstream(Receiver):
+    @staticmethod
+    cdef Upstream new(Target target, UpstreamUser user):
+        cdef Upstream up = Upstream.__new__(Upstream)
+        up.target = target
+        up.user = user
+        up.replay = None
+        target.open += 1
+        return up
+
+    # -- the pipe calls us -------------------------------------------------------------------------
+
+    cdef int on_data(self, Pipe pipe, const uint8_t* p, size_t n) except -1:
+        if self.user is None:
+            # Bytes that nobody asked for: they must never be read as the answer to the next request.
+            return self.discard()
+        self.heard = True
+        return self.user.up_data(self, p, n)
+
+    cdef int on_eof(self, Pipe pipe) except -1:
+        if self.user is None:
+            return self.discard()
+        return self.user.up_end(self)
+
+    cdef int on_writable(self, Pipe pipe) except -1:
+        if self.user is not None:
+            self.user.up_writable(self)
+        return 0
+
+    cdef int on_lost(self, Pipe pipe, int reason) except -1:
+        cdef UpstreamUser user = self.user
+        self.pipe = None
+        self.user = None
+        self.target.open -= 1
+        if user is None:
+            if self in self.target.idle:
+                self.target.idle.remove(self)
+            return 0
+        return user.up_lost(self, reason)
+
+    # -- the user calls us -------------------------------------------------------------------------
+
+    cdef int release(self) except -1:
+        self.user = None
+        if self.pipe is None or not self.pipe.alive() or self.bound:
+            return self.discard()
+        return self.target.keep(self)
+
+    cdef int discard(self) except -1:
+        self.user = None
+        if self in self.target.idle:
+            self.target.idle.remove(self)
+        if self.pipe is not None:
+            self.pipe.abort(0)
+        return 0
+
+
+@cython.final
+cdef class Target:
+    def __cinit__(self):
+        self.idle = []
+
+    @staticmethod
+    cdef Target new(object loop, object key, int kind, object host, int port, object contexts, object server_name):
+        cdef Target t = Target.__new__(Target)
+        t.loop, t.key, t.kind, t.host, t.port = loop, key, kind, host, port
+        t.contexts, t.server_name = contexts, server_name
+        return t
+
+    cdef Upstream take(self):
+        cdef Upstream up
+        while self.idle:
+            up = self.idle.pop()
+            if up.pipe is not None and up.pipe.alive():
+                up.reused = True
+                up.heard = False
+                return up
+            up.discard()
+        return None
+
+    cdef int keep(self, Upstream up) except -1:
+        up.since = now_us()
+        up.user = None
+        if len(self.idle) >= MAX_IDLE_PER_TARGET:
+            return up.discard()
+        up.pipe.resume()
+        self.idle.append(up)
+        return 0
+
+    cdef Upstream dial(self, UpstreamUser user):
+        cdef Upstream up = Upstream.new(self, user)
+        self.loop.create_task(self.connect(up))
+        return up
+
+    async def connect(self, Upstream up):
+        """Dial, and tell the user how it ended. Runs beside the requests; never on the way of a pooled one."""
+        cdef TcpPipe pipe
+        cdef TlsPipe secure
+        cdef UpstreamUser user
+        try:
+            if self.kind == TARGET_TLS:
+                secure = TlsPipe.__new__(TlsPipe)
+                secure.tls = self.contexts.engine(self.server_name)
+                pipe = secure
+            else:
+                pipe = TcpPipe.__new__(TcpPipe)
+            pipe.loop = self.loop
+            pipe.ready = self.loop.create_future()
+            if self.kind == TARGET_UNIX:
+                await self.loop.create_unix_connection(lambda: pipe, self.host)
+            else:
+                await self.loop.create_connection(lambda: pipe, self.host, self.port)
+            await pipe.ready
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            up.why = why_not(error, self.kind)
+            user = up.user
+            up.user = None
+            self.open -= 1
+            if user is not None:
+                user.up_lost(up, up.why)
+            return
+        if up.user is None:               # given up while we dialled
+            self.open -= 1
+            pipe.receiver = None
+            pipe.close()
+            return
+        up.pipe = pipe
+        pipe.receiver = up
+        up.connected = True
+        try:
+            up.user.up_ready(up)
+        except Exception:
+            pipe.fail()
+
+    cdef int expire(self, uint64_t before) except -1:
+        """Close what has been idle since before `before`; the oldest stand first."""
+        cdef Upstream up
+        while self.idle:
+            up = self.idle[0]
+            if up.since >= before and up.pipe is not None:
+                break
+            up.discard()
+        return 0
+
+
+cdef int why_not(object error, int kind):
+    if isinstance(error, socket.gaierror):
+        return R_ORIGIN_NAME
+    if isinstance(error, (asyncio.TimeoutError, TimeoutError)):
+        return R_ORIGIN_CONNECT_TIMEOUT
+    if kind == TARGET_TLS and isinstance(error, ConnectionError) and not isinstance(error, (ConnectionRefusedError,)):
+        return R_ORIGIN_TLS
+    return R_ORIGIN_UNREACHABLE
+
+
+@cython.final
+cdef class Upstreams:
+    def __cinit__(self, loop):
+        self.loop = loop
+        self.targets = {}
+        self.control = None
+
+    def set_control(self, path):
+        """Name the Unix socket of the control process."""
+        self.control = Target.new(self.loop, ("control", path), TARGET_UNIX, path, 0, None, None)
+        self.targets[("control", path)] = self.control
+
+    cdef Target target(self, object key, object make):
+        cdef Target t = self.targets.get(key)
+        if t is None:
+            kind, host, port, contexts, server_name = make()
+            t = self.targets[key] = Target.new(self.loop, key, kind, host, port, contexts, server_name)
+        return t
+
+    cdef Target streams(self, bytes key):
+        """The pool of one (link, table version, service); made when first asked for, gone when idle for long."""
+        cdef Target t = self.targets.get(key)
+        if t is None:
+            t = self.targets[key] = Target.new(self.loop, key, TARGET_STREAM, None, 0, None, None)
+        return t
+
+    cdef Upstream stream(self, bytes key, Pipe pipe, UpstreamUser user):
+        cdef Upstream up = Upstream.new(self.streams(key), user)
+        up.pipe = pipe
+        up.connected = True
+        return up
+
+    def tick(self):
+        """Close what has been idle for too long, and forget pools of streams that nobody uses."""
+        cdef uint64_t before = now_us() - <uint64_t>TIMEOUT_UPSTREAM_IDLE * 1000
+        cdef Target t
+        for key, target in list(self.targets.items()):
+            t = target
+            t.expire(before)
+            if t.kind == TARGET_STREAM and not t.idle and t.open == 0:
+                del self.targets[key]

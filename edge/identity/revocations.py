@@ -1,0 +1,107 @@
+"""Revoking: stored first, then published to every worker. What is revoked never comes back.
+
+An entry is what workers read: {kind, id, epoch?, until, seq}. `until` is when no token that it
+voids could still be alive, so that the list stays short."""
+
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from edge.store import RevocationRow, Store
+
+MONTH = 31 * 86400  # the longest that any token lives; leeway included
+FOREVER = 2**53  # for what has no end of its own: credentials
+
+Entry = dict[str, Any]
+Publish = Callable[[Entry], Awaitable[None] | None]
+
+
+class NobodyFound(LookupError):
+    """There is no such person, session or token."""
+
+
+class Revocations:
+    def __init__(self, store: Store, publish: Publish, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._publish = publish
+        self._clock = clock
+
+    async def session(self, session: str) -> Entry:
+        """End a global session and every token that came from it."""
+        await self._store.sessions.end(session, self._now())
+        return await self._add("session", session)
+
+    async def nonce(self, nonce: str) -> Entry:
+        """End one application session."""
+        await self._store.sessions.end_application(nonce, self._now())
+        return await self._add("nonce", nonce)
+
+    async def user(self, who: str) -> list[Entry]:
+        """End everything of a person, by account id or e-mail address; NobodyFound when there is
+        none."""
+        accounts = await self._store.accounts.named(who)
+        if not accounts:
+            raise NobodyFound(who)
+        return [await self._account(account.id) for account in accounts]
+
+    async def disable(self, who: str, disabled: bool = True) -> list[Entry]:
+        """Keep a person from signing in (or let them again); disabling also ends everything of
+        theirs."""
+        accounts = await self._store.accounts.named(who)
+        if not accounts:
+            raise NobodyFound(who)
+        for account in accounts:
+            await self._store.accounts.disable(account.id, disabled)
+        return [await self._account(account.id) for account in accounts] if disabled else []
+
+    async def _account(self, account: str) -> Entry:
+        epoch = await self._store.accounts.raise_epoch(account)
+        await self._store.sessions.end_account(account, self._now())
+        return await self._add("user", account, epoch=epoch)
+
+    async def facts_changed(self, account: str) -> Entry:
+        """Void a person's tokens because what they say is no longer so; the sign-in itself
+        stays."""
+        epoch = await self._store.accounts.raise_epoch(account)
+        return await self._add("user", account, epoch=epoch)
+
+    async def application(self, aud: str) -> Entry:
+        """Void every token of one application; people with a global session get a new one
+        silently."""
+        epoch = await self._store.sessions.raise_application_epoch(aud)
+        return await self._add("application", aud, epoch=epoch)
+
+    async def service_token(self, client_id: str) -> Entry:
+        return await self._add("service_token", client_id, until=FOREVER)
+
+    async def credential(self, credential: str) -> Entry:
+        return await self._add("credential", credential, until=FOREVER)
+
+    async def administrator(self, administrator: str) -> Entry:
+        return await self._add("administrator", administrator, until=FOREVER)
+
+    async def live(self, now: float | None = None) -> tuple[int, list[Entry]]:
+        """Return (newest sequence number, every entry that workers still need)."""
+        seq, rows = await self._store.revocations.live(self._now() if now is None else int(now))
+        return seq, [entry_of(row) for row in rows]
+
+    async def _add(
+        self, kind: str, target: str, *, epoch: int | None = None, until: int | None = None
+    ) -> Entry:
+        now = self._now()
+        row = await self._store.revocations.add(kind, target, epoch, until or now + MONTH, now)
+        entry = entry_of(row)
+        published = self._publish(entry)
+        if inspect.isawaitable(published):
+            await published
+        return entry
+
+    def _now(self) -> int:
+        return int(self._clock())
+
+
+def entry_of(row: RevocationRow) -> Entry:
+    entry: Entry = {"kind": row.kind, "id": row.id, "until": row.until, "seq": row.seq}
+    if row.epoch is not None:
+        entry["epoch"] = row.epoch
+    return entry

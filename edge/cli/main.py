@@ -14,7 +14,7 @@ FAMILIES = {  # name: (module, attribute, one line of help)
 
 
 class Families(click.Group):
-    """Imports a family's module only when it is asked for: `sekisho access` must not load the edge."""
+    """Imports a family's module only when asked for: `sekisho access` must not load the edge."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(FAMILIES)

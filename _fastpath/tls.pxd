@@ -46,15 +46,16 @@ cdef class TicketKeys:
 cdef class TlsEntry:         # one certificate with the rules of its names; TlsContexts.add builds it
     cdef SSL_CTX* context
     cdef int profile         # TlsProfile
-    cdef bytes scope         # part of the session id context: client-CA set and profile
-    cdef bint refuse_all     # certificates are asked for and there is nothing to check them against
+    cdef bytes scope         # part of the session id context: profile, client CAs, CRLs
+    cdef bint require        # no client certificate, no handshake
+    cdef readonly bint refuses_all  # certificates are asked for and there is nothing to check them against
 
 
 cdef class TlsContexts:      # server side; built by Python code (tls.pyi), immutable once in use
     cdef SSL_CTX* initial    # every connection begins here: ticket keys, ClientHello callback
     cdef dict exact          # bytes host -> TlsEntry
     cdef dict wildcard       # bytes parent of "*." -> TlsEntry
-    cdef TlsEntry default    # for no SNI and unknown names; None: alert unrecognized_name
+    cdef TlsEntry fallback   # for no SNI and unknown names; None: alert unrecognized_name
     cdef readonly TicketKeys tickets
 
 
@@ -70,11 +71,11 @@ cdef class Tls:
     cdef object contexts     # TlsContexts or TlsClientContext: keeps them alive
     cdef TlsEntry entry      # chosen in the ClientHello callback
     cdef int chosen          # TlsProfile
-    cdef bint hello_seen     # a second ClientHello must name the same host and protocols
+    cdef bint hello_seen     # a second ClientHello must name the same host
     cdef bint done           # handshake completed and its certificate rules hold
     cdef bint failed         # nothing more may come out of this connection
     cdef int refusal         # alert chosen by a callback, 0 = none
-    cdef uint64_t protocols  # hash of the first ClientHello's ALPN list
+    cdef readonly bint plain # the first bytes were an HTTP request, not TLS: a short 400 is due
     cdef uint8_t name[256]
     cdef size_t name_len
     cdef readonly str why    # plain words, after a failure; None before
@@ -101,7 +102,8 @@ cdef class Tls:
     cpdef bytes peer_certificate(self)              # DER of the verified peer certificate; None if none
     cpdef bytes peer_issuer(self)                   # DER of the certificate that signed it (the trust anchor of a two-step chain)
     # private to tls.pyx
-    cdef int fail(self, int rc) except -1
+    cdef int admit(self) except? -3
+    cdef int fail(self) except? -3
 
 
 cdef Tls tls_accept(TlsContexts contexts)           # server end

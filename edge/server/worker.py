@@ -1,0 +1,300 @@
+"""A worker process: loads the last good state, accepts, and follows the feed.
+
+Everything that a request needs is in the core (compiled); this file only feeds it. Imports are kept
+few: a worker that died is back within a second."""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgpack
+import uvloop
+
+from edge.server.channel import Channel, die_with_master, inherited_channel, keep_to_master
+from edge.server.feed import FeedClient, FeedError, Message
+from edge.server.folder import newest, read_clock, sha256_file
+from edge.server.journal import start_journal
+from edge.server.listener import BACKLOG
+from edge.server.plan import Listener, Plan, inherited_plan
+from edge.server.questions import Questions
+
+BEAT = 1.0  # seconds between two signs of life to the master, and two batches to control
+NO_SNAPSHOT = 75  # EX_TEMPFAIL: nothing to serve from yet
+
+log = logging.getLogger("sekisho.worker")
+
+
+class Snapshot(Protocol):
+    """What this file needs of _fastpath.snapshot.Snapshot."""
+
+    @property
+    def version(self) -> int: ...
+    @property
+    def settings(self) -> dict[str, Any]: ...
+
+
+class Core(Protocol):
+    """The data path as its process sees it; every call is quick and never blocks."""
+
+    def acceptor(self, listener: Listener) -> Callable[[], asyncio.BaseProtocol]:
+        """Return the protocol factory for connections that come in at this listener."""
+
+    def set_snapshot(self, snapshot: Any) -> None:
+        """Decide from this snapshot from the next request on; raise and change nothing."""
+
+    def revoke(self, entries: list[Message], full: bool, seq: int) -> None:
+        """Apply revocations: `full` replaces the list, otherwise they are added."""
+
+    def set_stale_after(self, seconds: float) -> None:
+        """Identity decisions end in 503 once `seconds` have gone by without another call."""
+
+    def set_tickets(self, keys: list[bytes]) -> None: ...
+    def reload_certificates(self) -> None: ...
+    def reopen_log(self) -> None: ...
+    def counters(self) -> Message: ...
+    def take_events(self) -> list[Message]: ...
+    async def drain(self) -> None:
+        """Finish what runs, keep nobody, return when the last is gone."""
+
+    def live(self) -> int:
+        """Return the number of downstream connections."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a core may use of its process."""
+
+    plan: Plan
+    loop: asyncio.AbstractEventLoop
+    ask: Callable[[Message], Any]  # awaitable: control's answer, or None
+    tell: Callable[[Message], bool]  # a message to control; False when it is away
+
+
+BuildCore = Callable[[Any, Surroundings], Core]
+OpenSnapshot = Callable[[Path], Any]
+
+
+class Worker:
+    """One slot's process."""
+
+    def __init__(
+        self, plan: Plan, channel: Channel, loop: asyncio.AbstractEventLoop,
+        *, build_core: BuildCore, open_snapshot: OpenSnapshot, wall: Callable[[], float],
+    ) -> None:
+        self.plan = plan
+        self.channel = channel
+        self.loop = loop
+        self.wall = wall
+        self.open_snapshot = open_snapshot
+        self.servers: dict[int, list[asyncio.Server]] = {}  # by the slot whose sockets they serve
+        self.revoked = 0  # sequence number of the newest revocation that the core knows
+        self.feed = FeedClient(
+            plan.folder.feed_socket, slot=plan.slot, on_message=self.on_feed,
+            on_state=self.on_feed_state,
+        )
+        self.questions = Questions(self.feed.send)
+        self.draining: asyncio.Task[None] | None = None
+        snapshot = newest(plan.folder.snapshots, lambda number, path: open_snapshot(path))
+        if snapshot is None:
+            log.error("no complete snapshot in %s", plan.folder.snapshots)
+            raise SystemExit(NO_SNAPSHOT)
+        self.snapshot: Snapshot = snapshot
+        around = Surroundings(plan, loop, self.questions.ask, self.feed.send)
+        self.core = build_core(snapshot, around)
+        self._load_revocations()
+        self._count_silence()
+
+    # State from disk
+
+    def _load_revocations(self) -> None:
+        def read(number: int, path: Path) -> tuple[int, list[Message]]:
+            try:
+                return number, msgpack.unpackb(path.read_bytes())["entries"]
+            except (msgpack.UnpackException, KeyError, TypeError) as error:
+                raise ValueError(str(error)) from None
+
+        found = newest(self.plan.folder.revocations, read)
+        if found is not None:
+            self.revoked = found[0]
+            self.core.revoke(found[1], True, self.revoked)
+
+    def _count_silence(self) -> None:
+        """`max_stale` runs from the last minute in which control lived, restarts included."""
+        stamp = read_clock(self.plan.folder.clock)
+        silent = self.plan.max_stale if stamp is None else self.wall() - stamp
+        if silent < -60:
+            # The clock went back behind the stamp: nobody knows for how long control was away
+            silent = self.plan.max_stale
+        self.core.set_stale_after(max(0.0, self.plan.max_stale - max(0.0, silent)))
+
+    # The feed
+
+    def on_feed(self, message: Message) -> None:
+        """Apply one message; an error drops the feed, and everything is told anew."""
+        kind = message["t"]
+        if kind == "beat":
+            self.core.set_stale_after(self.plan.max_stale)
+        elif kind == "snapshot":
+            self._on_snapshot(message)
+        elif kind == "revocations":
+            self._on_revocations(message)
+        elif kind == "answer":
+            self.questions.answered(message["id"], message.get("facts"))
+        elif kind == "tickets":
+            self.core.set_tickets(message["keys"])
+        elif kind == "certificates":
+            self.core.reload_certificates()
+
+    def on_feed_state(self, connected: bool) -> None:
+        if not connected:
+            self.questions.cut()
+
+    def _on_snapshot(self, message: Message) -> None:
+        version = int(message["version"])
+        try:
+            if version < self.snapshot.version:
+                raise ValueError(f"version {version} is older than {self.snapshot.version}")
+            if version > self.snapshot.version:
+                path = Path(message["file"])
+                if sha256_file(path) != (message["length"], message["sha256"]):
+                    raise ValueError(f"{path} is not what control wrote")
+                snapshot = self.open_snapshot(path)
+                self.core.set_snapshot(snapshot)
+                self.snapshot = snapshot  # the only store
+        except (ValueError, OSError) as error:
+            log.error("snapshot %d refused: %s", version, error)
+            self.feed.send({"t": "ack", "version": version, "error": str(error)})
+            return
+        self.feed.send({"t": "ack", "version": version})
+
+    def _on_revocations(self, message: Message) -> None:
+        seq, full = int(message["seq"]), bool(message["full"])
+        if not full and seq != self.revoked + 1:
+            raise FeedError(f"revocations {seq} after {self.revoked}")
+        self.core.revoke(message["entries"], full, seq)
+        self.revoked = seq
+
+    # Accepting
+
+    async def accept_for(self, slot: int) -> None:
+        """Accept on a slot's sockets: our own, or a dead sibling's until it is replaced."""
+        if slot in self.servers or self.draining is not None:
+            return
+        servers = self.servers[slot] = []
+        for place in self.plan.sockets:
+            if place.slot != slot and not (place.slot < 0 and slot == self.plan.slot):
+                continue
+            # A copy: closing the server must not close the socket that we may need again
+            sock = socket.socket(fileno=os.dup(place.fd))
+            factory = self.core.acceptor(self.plan.listeners[place.listener])
+            servers.append(await self.loop.create_server(factory, sock=sock, backlog=BACKLOG))
+
+    def release(self, slot: int) -> None:
+        for server in self.servers.pop(slot, []):
+            server.close()
+
+    # The master
+
+    def on_channel(self) -> None:
+        messages = self.channel.receive()
+        if messages is None:
+            os._exit(1)  # the master is dead, and so are we
+        for message in messages:
+            if message["t"] == "adopt":
+                self.loop.create_task(self.accept_for(message["slot"]))
+            elif message["t"] == "release":
+                self.release(message["slot"])
+            elif message["t"] == "reopen":
+                self.core.reopen_log()
+            elif message["t"] == "drain":
+                self.drain()
+
+    def drain(self) -> None:
+        if self.draining is None:
+            self.draining = self.loop.create_task(self._drain())
+
+    async def _drain(self) -> None:
+        for slot in list(self.servers):
+            self.release(slot)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.plan.drain):
+                await self.core.drain()
+        left = self.core.live()
+        if left:
+            log.warning("drain is over with %d connections left", left)
+        self._report()
+        # One turn more for what is written but not sent
+        await asyncio.sleep(0)
+        self.loop.stop()
+
+    # Time
+
+    def _beat(self) -> None:
+        self.channel.send("beat")
+        self._report()
+        self.loop.call_later(BEAT, self._beat)
+
+    def _report(self) -> None:
+        counters = self.core.counters()
+        counters["lost_events"] = self.feed.lost_events
+        self.feed.send({"t": "counters", "counters": counters})
+        self.feed.send_events(self.core.take_events())
+
+    def run(self) -> None:
+        """Serve until drained."""
+        self.loop.add_reader(self.channel.sock, self.on_channel)
+        self.loop.add_signal_handler(signal.SIGTERM, self.drain)
+        self.loop.run_until_complete(self.accept_for(self.plan.slot))
+        self.channel.send("ready")
+        self._beat()
+        follow = self.loop.create_task(self.feed.run())
+        # What was made until here lives as long as the process: the collector need not walk it
+        gc.collect()
+        gc.freeze()
+        self.loop.run_forever()
+        follow.cancel()
+
+
+def build_worker(
+    plan: Plan, channel: Channel, loop: asyncio.AbstractEventLoop,
+    *, build_core: BuildCore, open_snapshot: OpenSnapshot, wall: Callable[[], float] = time.time,
+) -> Worker:
+    """Wire a worker; exits with NO_SNAPSHOT when there is nothing to serve from."""
+    return Worker(
+        plan, channel, loop, build_core=build_core, open_snapshot=open_snapshot, wall=wall
+    )
+
+
+def serve(build_core: BuildCore, open_snapshot: OpenSnapshot) -> int:
+    """Run this process as the worker that its master started it as."""
+    die_with_master()
+    keep_to_master()
+    plan = inherited_plan()
+    start_journal(f"worker[{plan.slot}]")
+    loop = uvloop.new_event_loop()
+    asyncio.set_event_loop(loop)
+    build_worker(
+        plan, inherited_channel(), loop, build_core=build_core, open_snapshot=open_snapshot
+    ).run()
+    return 0
+
+
+def main() -> int:
+    # The compiled data path is imported by the process that runs it, not by who reads this file
+    from edge.server.core import build_core, open_snapshot
+
+    return serve(build_core, open_snapshot)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -50,6 +50,9 @@ class Plan:
     run_folder: str
     workers: int
     listeners: tuple[Listener, ...]
+    state: str = ""  # address of the store; a password in it comes from the environment or a file
+    master_key_file: str = ""  # empty: systemd's credentials, then <state_folder>/keys
+    monitor: str | None = None  # host:port
     max_stale: float = 86_400.0  # seconds
     drain: float = 30.0  # seconds
     # Set by the master for its children

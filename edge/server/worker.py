@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import msgpack
+import msgpack  # type: ignore[import-untyped]
 import uvloop
 
 from edge.server.channel import Channel, die_with_master, inherited_channel, keep_to_master

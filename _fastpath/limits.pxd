@@ -44,6 +44,10 @@ cpdef enum:
     MAX_FACTS = 2048                    # bytes of policy facts in one token; over it: `partial`
                                         # names the kinds left out, the worker asks control
     MAX_TOKEN = 16384                   # bytes of one token; over it: token-malformed
+    MAX_TOKENS = 32768                  # verified tokens that a worker remembers; over it: the one
+                                        # unused for longest is verified again when it comes back
+    MAX_REFUSALS = 4096                 # refused tokens that a worker remembers; over it: an older
+                                        # one is verified again when it comes back
 
     # -- Buffers between downstream and upstream --
     READ_BUFFER = 262144                # bytes, the read buffer shared by all connections of a

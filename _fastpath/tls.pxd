@@ -37,8 +37,8 @@ cdef struct Channel:         # both directions of ciphertext of one Tls; its BIO
 
 
 cdef class TicketKeys:
-    """Session ticket keys, newest first, shared by all workers and kept over reloads: the first encrypts, all decrypt.
-    Empty: no tickets."""
+    """Session ticket keys, newest first, shared by all workers and kept over reloads: the first
+    encrypts, all decrypt. Empty: no tickets."""
     cdef uint8_t keys[8][80] # name 16, HMAC-SHA-256 key 32, AES-256 key 32
     cdef int count
 
@@ -96,11 +96,11 @@ cdef class Tls:
         # Queue close_notify.
     cdef bint established(self) noexcept
     cdef int profile(self) noexcept                 # TlsProfile
-    cdef Slice server_name(self) noexcept           # SNI, lower case, without trailing dot; empty if none. Lives as long as the Tls
+    cdef Slice server_name(self) noexcept           # SNI, lower case, no trailing dot; empty if none. Lives with the Tls
     cdef Slice alpn(self) noexcept                  # protocol agreed on; empty if none was offered
-    cdef void idle(self) noexcept                   # free the buffers of a quiet connection (design §8); cheap when there are none
+    cdef void idle(self) noexcept                   # free the buffers of a quiet connection (design §8); cheap
     cpdef bytes peer_certificate(self)              # DER of the verified peer certificate; None if none
-    cpdef bytes peer_issuer(self)                   # DER of the certificate that signed it (the trust anchor of a two-step chain)
+    cpdef bytes peer_issuer(self)                   # DER of the certificate that signed it, as verified; None if none
     # private to tls.pyx
     cdef int admit(self) except? -3
     cdef int fail(self) except? -3

@@ -1,18 +1,20 @@
-"""Application tokens (RS256 JWT), service tokens, revocations, and our cookies in a Cookie header.
+"""Application tokens (RS256 JWT), service tokens, revocations.
 
-A request's use: cookie_find, TokenCache.find; when that gives None with reason 0 (never seen), TokenCache.verify, which
-checks the signature (about 30 us). Both give a Token or a reason, never both; no Token means no identity."""
+A request's use: cookie_find (cookie.pxd), TokenCache.find; when that gives None with reason 0 (never seen),
+TokenCache.verify, which checks the signature. Both give a Token or a reason, never both; no Token, no identity."""
 
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from _fastpath.openssl cimport EVP_PKEY
+from _fastpath.policy cimport FactSet
 from _fastpath.slice cimport Slice
 
 
 cdef class Token:
-    """A token whose signature and claims held. Immutable but for `checked` and `void`."""
+    """A token whose signature and claims held. Immutable but for `facts`, `checked` and `void`."""
     cdef readonly bytes raw          # as received: the assertion that origins get
-    cdef object facts                # policy.FactSet
+    cdef FactSet facts               # as sworn, or the fuller ones that control answered with
     cdef readonly int64_t exp        # unix seconds
     cdef readonly int64_t iat
     cdef readonly bytes aud          # AUD of the one application it is for
@@ -46,6 +48,13 @@ cdef class Revocations:
     cdef bint listed(self, int kind, bytes ident)            # service token, credential, administrator
 
 
+cdef class PublicKey:
+    cdef readonly bytes kid
+    cdef bytes material              # what it was made of: a key that changed under its kid is another key
+    cdef EVP_PKEY* key
+    cdef size_t size                 # bytes of a signature
+
+
 cdef struct CacheEntry:
     uint64_t hash
     PyObject* token                  # owned; NULL = free
@@ -63,18 +72,18 @@ cdef class TokenCache:
     """Verified tokens by their bytes. Bounded by MAX_TOKENS, least recently used goes first."""
     cdef readonly Revocations revocations
     cdef dict keys                           # kid bytes -> PublicKey
-    cdef dict headers                        # header segments that held -> PublicKey
+    cdef dict headers                        # header segments whose token held -> PublicKey
     cdef readonly bytes issuer
     cdef CacheEntry* entries
     cdef uint32_t* buckets
     cdef Refusal* refusals
     cdef uint32_t capacity
     cdef uint32_t mask
-    cdef uint32_t free
+    cdef uint32_t spare                      # first unused entry
     cdef uint32_t newest
     cdef uint32_t oldest
     cdef readonly uint32_t size
-    cdef uint64_t secret[4]
+    cdef uint64_t secret[8]                  # two hash keys
     cdef readonly uint64_t hits
     cdef readonly uint64_t verified          # signatures checked
     cdef readonly uint64_t refused           # tokens refused, by signature or cache
@@ -82,23 +91,26 @@ cdef class TokenCache:
         # A Token that holds now for aud; None with *reason a Reason (refused), or 0: not known, ask verify.
     cdef Token verify(self, Slice raw, Slice aud, int64_t now, int* reason)
         # Check everything, remember the result. None with *reason != 0 when refused.
+    # private to token.pyx
+    cdef Token examine(self, Slice raw, int64_t now, int* reason)
+    cdef PublicKey key_of(self, bytes header, int* reason)
+    cdef Token judge(self, Token token, Slice aud, int64_t now, int* reason)
+    cdef uint32_t lookup(self, uint64_t hash, Slice raw) noexcept
+    cdef void use(self, uint32_t index) noexcept
+    cdef void unlink(self, uint32_t index) noexcept
+    cdef void drop(self, uint32_t index) noexcept
+    cdef void insert(self, uint64_t hash, Token token) noexcept
 
 
 cdef class ServiceToken:
     cdef readonly bytes client_id
     cdef readonly bytes id                   # what policies name
     cdef readonly bytes name
-    cdef tuple secrets                       # ((sha256, expiry or 0), ...)
+    cdef tuple secrets                       # ((sha256, expiry in unix seconds or 0), ...)
 
 
 cdef class ServiceTokens:
     cdef dict tokens                         # client id bytes -> ServiceToken
-    cdef ServiceToken check(self, Slice client_id, Slice secret, int64_t now, Revocations revocations, int* reason)
+    cdef ServiceToken check(self, Slice client_id, Slice secret, int64_t now, Revocations revocations,
+                            int* reason)
         # The service token that this pair proves, or None and *reason.
-
-
-cdef int cookie_find(Slice header_value, Slice name, Slice* value) noexcept nogil
-    # How many cookies of exactly this name the header holds; value is the last one's. Several Cookie fields: add up.
-    # Unless the sum is 1, use none (K01).
-cdef size_t cookie_strip(Slice header_value, uint8_t* out, int* dropped) noexcept nogil
-    # The Cookie header without ours; `out` has room for header_value.len. 0: nothing is left, send no Cookie field.

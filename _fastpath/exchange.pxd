@@ -59,6 +59,8 @@ cdef class Arrival:
     cdef bint trusted        # the peer is a trusted proxy: X-Forwarded-For and -Proto are read
     cdef bint secure         # counts as https (TLS, or the demo's .localhost names)
     cdef bytes sni           # lower case; b"" when there is none or no TLS
+    @staticmethod
+    cdef Arrival new(int kind, object address, bytes sni, bint trusted, bint secure)
 
 
 cdef class Live:
@@ -171,7 +173,7 @@ cdef class Exchange:
     cdef int start(self, Arrival arrival) except -1
     cdef int judge(self, Head* h) except -1                     # Step
     cdef int place_request(self, Head* h) except -1             # host, path, route; 0 or a Reason
-    cdef int authenticate(self, Head* h) except -1              # who; 0, or -2 to wait
+    cdef int authenticate(self, Head* h) except -1              # who; 0, -2 to wait, or a Reason
     cdef int decide(self, Head* h) except -1                    # Step
     cdef int check_upgrade(self, Head* h) except -1             # 0 or a Reason
     cdef int answer(self, int reason) except -1                 # prepares our own answer; returns STEP_ANSWER
@@ -180,3 +182,15 @@ cdef class Exchange:
     cdef int request_head(self, Head* h, Out* out, Slice host_header, bint chunked, bint control) except -1
     cdef int response_head(self, Head* h, Out* out, bint keep, bint close_framing, bint chunked, bint control) except -1
     cdef int still_allowed(self) except -1                      # 0, or the Reason for which an open stream must end
+    cdef int rejudge(self, Live live, Slice host, Slice path) except -1
+    # private to exchange.pyx
+    cdef int client_address(self, Head* h) except -1
+    cdef object forwarded_for(self, Head* h)
+    cdef int describe(self, Head* h) except -1
+    cdef int verify(self, Slice raw, const App* app, int64_t now) except -1000
+    cdef int ask_facts(self, Facts* f) except -1000
+    cdef bytes service_assertion(self)
+    cdef bytes clear_cookies(self, const App* app)
+    cdef bytes start_nonce(self, Head* h)
+    @staticmethod
+    cdef Exchange new(Checkpoint cp)

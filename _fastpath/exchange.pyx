@@ -13,7 +13,7 @@ from _fastpath.errors cimport *
 from _fastpath.head cimport *
 from _fastpath.limits cimport MAX_HOST, MAX_TARGET, MAX_VERIFY_QUEUE, MAX_VERIFY_TURN, TIMEOUT_FACTS
 from _fastpath.policy cimport (
-    ALLOW, BYPASS, DENY, LOGIN, SERVICE, UNAVAILABLE, FACTS_OF_PERSON, Facts, FactSet, decide, facts_address,
+    ALLOW, BYPASS, DENY, LOGIN, SERVICE, UNAVAILABLE, FACTS_OF_PERSON, Facts, FactSet, admit_preflight, decide, facts_address,
     facts_clear, facts_person, facts_service,
 )
 from _fastpath.slice cimport Slice, lower, slice_bytes, slice_eq, slice_is, slice_of
@@ -191,6 +191,7 @@ cdef class Exchange:
         self.minor = h.minor
         self.cp.counters.requests += 1 if self.waiting_since == 0 else 0
         self.navigation = is_navigation(h)
+        self.japanese = prefers_japanese(h)
         reason = self.place_request(h)
         if self.waiting_since == 0:
             self.describe(h)
@@ -398,15 +399,16 @@ cdef class Exchange:
         cdef int reason, verdict
         if (app.flags & APP_OPTIONS_BYPASS and h.method_id == METHOD_OPTIONS and h.count[<int>F_ORIGIN] == 1
                 and self.token is None and self.service is None and has_preflight(h)):
-            pass
-        facts_clear(&f)
-        facts_address(&f, self.ip if self.ip_known else NULL)
-        if self.service is not None:
-            facts_service(&f, self.live.snapshot, of_bytes(self.service.id))
-        elif self.token is not None:
-            person = self.token.facts
-            facts_person(&f, self.live.snapshot, person)
-        decide(self.live.snapshot, app, &f, &self.decision, &self.permit)
+            admit_preflight(self.live.snapshot, app, &self.decision, &self.permit)
+        else:
+            facts_clear(&f)
+            facts_address(&f, self.ip if self.ip_known else NULL)
+            if self.service is not None:
+                facts_service(&f, self.live.snapshot, of_bytes(self.service.id))
+            elif self.token is not None:
+                person = self.token.facts
+                facts_person(&f, self.live.snapshot, person)
+            decide(self.live.snapshot, app, &f, &self.decision, &self.permit)
         verdict = self.decision.verdict
         if (verdict == DENY or verdict == UNAVAILABLE) and self.decision.missing & FACTS_OF_PERSON and self.token is not None:
             reason = self.ask_facts(&f)
@@ -613,7 +615,6 @@ cdef class Exchange:
         cdef bytes host = slice_bytes(self.cp.host)
         cdef bytes nonce = self.start_nonce(h)
         cdef bytes digest, login
-        self.japanese = prefers_japanese(h)
         if nonce is None:
             nonce = base64.urlsafe_b64encode(os.urandom(16)).rstrip(b"=")
         digest = base64.urlsafe_b64encode(hashlib.sha256(nonce).digest()).rstrip(b"=")
@@ -903,21 +904,28 @@ cdef bint has_preflight(Head* h) noexcept nogil:
     return False
 
 
-cdef bint prefers_japanese(Head* h):
-    """Accept-Language as RFC 9110 12.5.4 weighs it, between the two languages that we speak."""
+cdef bint prefers_japanese(Head* h) noexcept nogil:
+    """Which of our two languages Accept-Language names first: browsers list them by weight."""
+    cdef Slice v
+    cdef size_t i
+    cdef bint boundary = True
+    cdef uint8_t c
     if h.count[<int>F_ACCEPT_LANGUAGE] == 0:
         return False
-    best = {"ja": -1.0, "en": -1.0}
-    for item in slice_bytes(h.fields[h.first[<int>F_ACCEPT_LANGUAGE]].value).decode("latin-1").split(",")[:20]:
-        name, _, parameter = item.partition(";")
-        language = name.strip().lower().partition("-")[0]
-        try:
-            weight = float(parameter.strip()[2:]) if parameter.strip().startswith("q=") else 1.0
-        except ValueError:
-            weight = 0.0
-        if language in best:
-            best[language] = max(best[language], weight)
-    return best["ja"] > 0 and best["ja"] > best["en"]
+    v = h.fields[h.first[<int>F_ACCEPT_LANGUAGE]].value
+    for i in range(v.len):
+        c = lower(v.ptr[i])
+        if boundary and i + 1 < v.len and (i + 2 == v.len or is_tag_end(v.ptr[i + 2])):
+            if c == b"j" and lower(v.ptr[i + 1]) == b"a":
+                return True
+            if c == b"e" and lower(v.ptr[i + 1]) == b"n":
+                return False
+        boundary = c == b"," or (boundary and (c == b" " or c == b"\t"))
+    return False
+
+
+cdef inline bint is_tag_end(uint8_t c) noexcept nogil:
+    return c == b"-" or c == b"," or c == b";" or c == b" "
 
 
 def parse_hop(bytes hop):

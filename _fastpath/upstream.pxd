@@ -15,6 +15,10 @@ cdef enum TargetKind:
     TARGET_STREAM            # a tunnel's service: opened by Links, never dialled
 
 
+cdef class Upstream
+cdef class Target
+
+
 cdef class UpstreamUser(Receiver):
     """Whoever an upstream connection works for: a downstream connection. Calls come from the loop, one at a time."""
     cdef int up_ready(self, Upstream up) except -1                             # a dial ended well
@@ -38,6 +42,9 @@ cdef class Target:
     cdef Upstream take(self)          # an idle connection, or None
     cdef Upstream dial(self, UpstreamUser user)
     cdef int keep(self, Upstream up) except -1
+    cdef int expire(self, uint64_t before) except -1
+    @staticmethod
+    cdef Target new(object loop, object key, int kind, object host, int port, object contexts, object server_name)
 
 
 cdef class Upstream(Receiver):
@@ -52,6 +59,8 @@ cdef class Upstream(Receiver):
     cdef bint connected
     cdef int why                      # errors.Reason of a failed dial
     cdef uint64_t since               # when it became idle, microseconds
+    @staticmethod
+    cdef Upstream new(Target target, UpstreamUser user)
     cdef int release(self) except -1  # the user is done and it may be used again
     cdef int discard(self) except -1  # the user is done and it may not
 

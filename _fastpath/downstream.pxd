@@ -9,6 +9,7 @@ from _fastpath.exchange cimport Arrival, Checkpoint, Exchange, Live, Out
 from _fastpath.head cimport Head
 from _fastpath.http1 cimport Body
 from _fastpath.relay cimport Frames
+from _fastpath.snapshot cimport Route, Snapshot
 from _fastpath.tls cimport TlsContexts
 from _fastpath.tunnel cimport Links, Service
 from _fastpath.upstream cimport Target, Upstream, Upstreams, UpstreamUser
@@ -22,6 +23,9 @@ cdef enum DownState:         # what a connection is doing; zero does nothing
     D_RELAY = 4              # request and answer are flowing
     D_UPGRADED = 5           # two-way pump
     D_LINGER = 6             # answered and half-closed: what still comes is dropped, so that the answer is read
+
+
+cdef class Downstream
 
 
 cdef class WorkerCore:
@@ -47,6 +51,10 @@ cdef class WorkerCore:
     cdef Exchange take_exchange(self)
     cdef int enter(self, bytes address) except -1
     cdef int leave(self, bytes address) except -1
+    cdef list targets_of(self, Snapshot snapshot)
+    cdef Target target_of(self, Snapshot snapshot, const Route* r)
+    cdef int guarded(self, Downstream d, uint64_t now) except -1
+    cdef int run_waiting(self) except -1
 
 
 cdef class Downstream(UpstreamUser):
@@ -103,6 +111,17 @@ cdef class Downstream(UpstreamUser):
     cdef int cut(self, int reason) except -1
     cdef int time_out(self, uint64_t now) except -1
     cdef int wake(self) except -1
+    cdef int hold(self, const uint8_t* p, size_t n) except -1
+    cdef Upstream take_bound(self, Target target)
+    cdef int answer_service(self, bint hello, int status) except -1
+    cdef int flush_up(self, Out* o) except -1
+    cdef int flush_down(self, Out* o) except -1
+    cdef int drop_upstream(self, bint discard) except -1
+    cdef int drop_head(self) except -1
+    cdef int give_up(self, int reason) except -1
+    cdef int end_upgraded(self, int reason) except -1
+    @staticmethod
+    cdef Downstream new(WorkerCore core, Pipe pipe, Arrival arrival)
 
 
 cdef class PlainServerPipe(TcpPipe):

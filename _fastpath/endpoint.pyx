@@ -2,7 +2,7 @@
 
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from libc.errno cimport EAGAIN, EINTR, EWOULDBLOCK, errno
+from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint8_t, uint64_t
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
@@ -215,7 +215,7 @@ cdef class TcpPipe(Pipe):
             if r == <ssize_t>n:
                 return 0
             if r < 0:
-                if errno != EAGAIN and errno != EWOULDBLOCK and errno != EINTR:
+                if errno != EAGAIN and errno != EINTR:
                     self.abort(0)
                     return 0
                 r = 0

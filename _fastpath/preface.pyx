@@ -67,7 +67,7 @@ cdef int version1(const uint8_t* p, size_t n, uint8_t* ip, bint* local) noexcept
     if end == NULL:
         return 0 if n < MAX_V1 else -R_PROXY_HEADER_INVALID
     length = end - p + 1
-    if length < 8 or end[-1] != b"\r":
+    if length < 8 or (end - 1)[0] != b"\r":
         return -R_PROXY_HEADER_INVALID
     if length >= 15 and memcmp(p, b"PROXY UNKNOWN", 13) == 0:
         local[0] = True

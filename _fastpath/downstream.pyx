@@ -1192,9 +1192,8 @@ cdef class WorkerCore:
         keys = snapshot.settings.get("keys", {})
         issuer = snapshot.settings.get("issuer", "")
         if cp.tokens is None:
-            cp.tokens = TokenCache(cp.revocations, keys, issuer)
-        else:
-            cp.tokens.set_keys(keys, issuer)
+            cp.tokens = TokenCache(cp.revocations)
+        cp.tokens.configure(keys, issuer)
         self.proxied_demo = bool(snapshot.settings.get("demo"))
         cp.live = live
         cp.facts.clear()
@@ -1226,7 +1225,7 @@ cdef class WorkerCore:
             if r.scheme == SCHEME_UNIX_TLS:
                 raise ValueError("unix+tls services are dialled by a connector, not by the edge")
             return self.upstreams.target(key, lambda: (
-                TARGET_TLS, host.decode(), key[2], TlsClientContext(anchors=anchors, verify=verify, alpn=[b"http/1.1"]), name))
+                TARGET_TLS, host.decode(), key[2], TlsClientContext(trust=anchors, verify=verify, alpn=("http/1.1",)), name))
         return None
 
     def set_tls(self, TlsContexts contexts):

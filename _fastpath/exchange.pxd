@@ -71,6 +71,7 @@ cdef class Live:
     cdef readonly bytes suffix            # of public addresses: b"" or b":8443"
     cdef readonly bytes hsts              # a whole field line, or b""
     cdef readonly dict pages              # reason name -> {language: bytes}
+    cdef bytes page_fields                # whole field lines that go with a page (CSP and so on)
     cdef ServiceTokens services
     cdef list trusted                     # of (network as int, mask as int)
     cdef readonly list targets            # by Route.index: what upstream.pyx dials; None for tunnels

@@ -8,6 +8,7 @@ from _fastpath.accesslog cimport (
     LOG_APP, LOG_HOST, LOG_METHOD, LOG_PATH, LOG_PERSON, LOG_SERVICE_TOKEN, LOG_TLS, LogRecord, log_text,
 )
 from _fastpath.buffer cimport Buffer, buffer_new
+from _fastpath.cookie cimport cookie_find, cookie_strip
 from _fastpath.endpoint cimport now_us
 from _fastpath.errors cimport *
 from _fastpath.head cimport *
@@ -21,11 +22,12 @@ from _fastpath.snapshot cimport (
     APP_ENCODED_SLASH, APP_OPTIONS_BYPASS, APP_PASS_COOKIE, APP_SERVICE_401, ROUTE_CONTROL, ROUTE_NONE, App, Place,
     Route, Snapshot,
 )
-from _fastpath.token cimport REVOKED_SERVICE_TOKEN, ServiceTokens, Token, TokenCache, cookie_find, cookie_strip
+from _fastpath.token cimport REVOKED_SERVICE_TOKEN, ServiceTokens, Token, TokenCache
 
 import base64
 import collections
 import hashlib
+import html
 import http
 import ipaddress
 import json
@@ -36,14 +38,7 @@ from urllib.parse import quote
 ACCESS_PATH = b"/cdn-cgi/access/"
 cdef bytes ACCESS = ACCESS_PATH
 cdef const char* HEX = b"0123456789abcdef"
-cdef bytes NO_STORE = (
-    b"Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n"
-    b"X-Frame-Options: DENY\r\n"
-)
-cdef bytes PAGE_POLICY = (
-    b"Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; "
-    b"frame-ancestors 'none'; base-uri 'none'\r\n"
-)
+cdef bytes NO_STORE = b"Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
 
 
 cdef inline Slice of_bytes(bytes b) noexcept:
@@ -94,6 +89,7 @@ cdef class Live:
         hsts = settings.get("hsts", 0)
         self.hsts = b"Strict-Transport-Security: max-age=%d\r\n" % hsts if hsts and self.scheme == b"https" else b""
         self.pages = settings.get("pages", {})
+        self.page_fields = settings.get("page_fields", "").encode()
         self.services = ServiceTokens(settings.get("service_tokens", {}))
         self.trusted = [ipaddress.ip_network(text) for text in settings.get("trusted_proxies", [])]
         timeouts = settings.get("timeouts", {})
@@ -582,9 +578,11 @@ cdef class Exchange:
         page = self.live.pages.get(name) if self.navigation else None
         if page:
             language = "ja" if self.japanese and "ja" in page else "en"
-            self.body = page[language].replace(b"@@RAY@@", ray)
+            self.body = page[language].replace(b"@@request-id@@", ray)
+            if self.token is not None:
+                self.body = self.body.replace(b"@@email@@", html.escape(self.token.email.decode("utf-8", "replace")).encode())
             fields.append(b"Content-Type: text/html; charset=utf-8\r\nContent-Language: %s\r\n" % language.encode())
-            fields.append(PAGE_POLICY)
+            fields.append(self.live.page_fields)
         else:
             document = {"type": "about:blank", "title": http.HTTPStatus(self.status).phrase, "status": self.status,
                         "reason": name, "request_id": ray.decode()}

@@ -7,6 +7,7 @@ from _fastpath.buffer cimport Buffer
 from _fastpath.endpoint cimport Pipe, Receiver, TcpPipe, TlsPipe, now_us
 from _fastpath.errors cimport R_ORIGIN_CONNECT_TIMEOUT, R_ORIGIN_NAME, R_ORIGIN_TLS, R_ORIGIN_UNREACHABLE
 from _fastpath.limits cimport MAX_IDLE_PER_TARGET, TIMEOUT_UPSTREAM_IDLE
+from _fastpath.tls cimport tls_connect
 
 import asyncio
 import socket
@@ -132,7 +133,7 @@ cdef class Target:
         try:
             if self.kind == TARGET_TLS:
                 secure = TlsPipe.__new__(TlsPipe)
-                secure.tls = self.contexts.engine(self.server_name)
+                secure.tls = tls_connect(self.contexts, self.server_name)
                 pipe = secure
             else:
                 pipe = TcpPipe.__new__(TcpPipe)

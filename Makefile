@@ -37,4 +37,4 @@ bench: develop ## every figure of bench/README.md
 	$(BIN)/python -m bench all
 
 clean:         ## what was built, not what was installed
-	rm -rf build dist *.egg-info _fastpath/*.so _fastpath/*.c artefacts demo-state
+	rm -rf build dist *.egg-info _fastpath/*.so _fastpath/*.c artefacts demo-state*

@@ -1,4 +1,4 @@
-"""Who may know whom: cimport direction in _fastpath, and what compiled and portable rooms must not touch.
+"""Who may know whom: cimport direction in _fastpath, and what compiled rooms must not touch.
 
 The Python layers are import-linter's (pyproject.toml); it can't read .pyx files, so this does."""
 
@@ -14,13 +14,15 @@ FASTPATH = ROOT / "_fastpath"
 STOREYS = [
     ["limits", "slice", "errors", "buffer", "head", "cookie", "openssl"],
     ["http1", "frame"],
-    ["route", "token", "policy", "stream", "mux", "snapshot", "tls", "accesslog"],
+    ["route", "token", "policy", "stream", "mux", "snapshot", "tls", "accesslog", "cookie"],
     ["endpoint"],
     ["exchange"],
     ["relay", "upstream", "tunnel", "downstream"],
 ]
 STOREY = {name: height for height, names in enumerate(STOREYS) for name in names}
-CIMPORT = re.compile(r"^\s*(?:from\s+_fastpath\.(\w+)\s+c?import|c?import\s+_fastpath\.(\w+))", re.M)
+CIMPORT = re.compile(
+    r"^\s*(?:from\s+_fastpath\.(\w+)\s+c?import|c?import\s+_fastpath\.(\w+))", re.M
+)
 SOURCES = sorted(p for p in FASTPATH.glob("*.p*") if p.suffix in {".pyx", ".pxd"})
 
 
@@ -30,13 +32,13 @@ def imports(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.name)
 def test_cimports_go_down(path: Path) -> None:
-    assert path.stem in STOREY, f"{path.name} has no storey: DESIGN §3 and STOREYS name every module"
+    assert path.stem in STOREY, f"{path.name} has no storey: STOREYS names every module"
     upwards = {n for n in imports(path) if STOREY[n] > STOREY[path.stem]}
     assert not upwards, f"{path.name} reaches up to {sorted(upwards)}"
 
 
 def test_declarations_form_no_cycle() -> None:
-    """A cycle between .pxd files is one module in two files. (Two .pyx may call each other's declared parts.)"""
+    """A cycle between .pxd files is one module in two files."""
     graph = {p.stem: imports(p) for p in FASTPATH.glob("*.pxd")}
     done: set[str] = set()
 

@@ -56,7 +56,7 @@ class DemoAuthority:
         return self.certificate.public_bytes(serialization.Encoding.PEM)
 
     def issue(self, names: Sequence[str], certificate: Path, key: Path) -> None:
-        """Write a server certificate for these names (host names or addresses) and its key (0600)."""
+        """Write a server certificate for these names or addresses, and its key (0600)."""
         own = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
         alternative: list[x509.GeneralName] = []

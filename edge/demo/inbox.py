@@ -32,7 +32,7 @@ class Inbox:
         self.messages: deque[dict[str, Any]] = deque(maxlen=KEPT)
         self.count = 0
 
-    async def handle_DATA(  # noqa: N802: aiosmtpd's name
+    async def handle_DATA(
         self, server: SMTP, session: Session, envelope: Envelope
     ) -> str:
         content = envelope.content or b""

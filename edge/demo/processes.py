@@ -56,7 +56,7 @@ class Child:
             # A session of its own: Ctrl-C in the terminal reaches only us, and we stop it in order.
             self.process = subprocess.Popen(
                 self.argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.env,
-                start_new_session=True, preexec_fn=die_with_parent,  # noqa: PLW1509
+                start_new_session=True, preexec_fn=die_with_parent,
             )
         return self
 
@@ -102,7 +102,7 @@ class Child:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
-        # whatever it left in its session, so that "nothing stays behind" doesn't rest on its manners
+        # whatever it left in its session: that nothing stays behind can't rest on its manners
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
 
@@ -110,7 +110,7 @@ class Child:
 def answers(url: str, status: int = 200) -> bool:
     """True when the URL (of a monitor on loopback) answers with this status."""
     try:
-        with urllib.request.urlopen(url, timeout=1) as answer:  # noqa: S310: http:// by the caller
+        with urllib.request.urlopen(url, timeout=1) as answer:  # noqa: S310
             return bool(answer.status == status)
     except urllib.error.HTTPError as refusal:
         return refusal.code == status
@@ -140,7 +140,8 @@ def called(pid: int, word: str) -> list[int]:
     found = []
     for one in family(pid):
         with contextlib.suppress(OSError):
-            if word in (Path("/proc") / str(one) / "cmdline").read_bytes().decode("utf-8", "replace"):
+            line = (Path("/proc") / str(one) / "cmdline").read_bytes()
+            if word.encode() in line:
                 found.append(one)
     return found
 

@@ -91,7 +91,7 @@ class Visitor:
         length: int = 0,
         cookies: bool = True,
     ) -> AsyncIterator[tuple[Reply, Callable[[], AsyncIterator[bytes]]]]:
-        """Send one request; yield the reply without its body, and a function that iterates over it."""
+        """Send one request; yield the reply without its body, and how to iterate over that."""
         parts = urlsplit(url)
         host = parts.hostname or ""
         reader, writer = await asyncio.open_connection(

@@ -100,10 +100,10 @@ class RecordingOrigin:
         self.answer, self.early = OK, False
 
     def wait(self, count: int, timeout: float = 3.0) -> list[Seen]:
-        """Return the first `count` requests, complete ones; raises AssertionError when they don't come."""
+        """Return the first `count` requests, complete ones; AssertionError when they don't come."""
         deadline = time.monotonic() + timeout
         while sum(r.complete for r in self.requests) < count:
-            assert time.monotonic() < deadline, f"origin saw {len(self.requests)} of {count} requests"
+            assert time.monotonic() < deadline, f"origin saw {len(self.requests)} of {count}"
             time.sleep(0.005)
         return self.requests[:count]
 

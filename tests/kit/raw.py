@@ -54,7 +54,7 @@ class Raw:
         self.sock.close()
 
     def send(self, *pieces: bytes, pause: float = 0.0) -> "Raw":
-        """Send the pieces, each in a segment (or TLS record) of its own. A closed peer is no error here."""
+        """Send the pieces, each in a segment or TLS record of its own; a closed peer is fine."""
         for number, piece in enumerate(pieces):
             if number and pause:
                 time.sleep(pause)
@@ -133,7 +133,7 @@ class Raw:
         return answer
 
     def closed(self, timeout: float = 2.0) -> bytes | None:
-        """Wait for the end of the stream; return what came before it, or None when it stays open."""
+        """Return what came before the end of the stream, or None when it stays open."""
         deadline = time.monotonic() + timeout
         try:
             while self._more(deadline):

@@ -1,0 +1,88 @@
+"""`sekisho demo`: the whole system on this machine, to try by hand or to be walked by itself."""
+
+import asyncio
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from edge.demo.processes import NotReady
+from edge.demo.screen import plain, screen
+from edge.demo.stage import Stage
+
+
+@click.command()
+@click.option("--check", is_flag=True, help="Walk the path by itself, over TLS; exit status 0 or 1.")
+@click.option(
+    "--folder", type=click.Path(path_type=Path), default=None, show_default="demo-state",
+    help="What the demo keeps; laid anew at each start.",
+)
+def demo(check: bool, folder: Path | None) -> None:
+    """Try everything on this machine: edge, connector, a private application and mail."""
+    folder = folder or Path("demo-state-check" if check else "demo-state")
+    console = Console()
+    stage = Stage(folder, tls=check, tell=lambda text: None)
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: _interrupt())
+    ok = False
+    try:
+        started = time.monotonic()
+        stage.prepare()
+        if console.is_terminal and not check:
+            with console.status("starting") as status:
+                stage.tell = lambda text: status.update(f"starting: {text}")
+                stage.start()
+        else:
+            stage.tell = lambda text: click.echo(f"starting: {text}")
+            stage.start()
+        taken = time.monotonic() - started
+        if check:
+            click.echo(f"ok     {taken:6.2f} s  edge, connector, application and mail are up")
+            ok = asyncio.run(_walk(stage))
+            click.echo(f"{'all steps hold' if ok else 'a step failed'}, {_since(started)}")
+            if not ok:
+                click.echo(f"logs: {stage.folder}/*.log")
+        else:
+            if console.is_terminal:
+                console.print(screen(stage))
+            else:
+                click.echo(plain(stage))
+            ok = _watch(stage, stopped)
+    except NotReady as problem:
+        click.echo(str(problem), err=True)
+    except KeyboardInterrupt:
+        ok = not check
+    finally:
+        if not check:
+            click.echo("stopping")
+        stage.stop()
+    sys.exit(0 if ok else 1)
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def _since(started: float) -> str:
+    return f"{time.monotonic() - started:.1f} s"
+
+
+async def _walk(stage: Stage) -> bool:
+    from edge.demo.walk import walk
+
+    return await walk(stage, click.echo)
+
+
+def _watch(stage: Stage, stopped: threading.Event) -> bool:
+    """Return False when one of the programs ended by itself; Ctrl-C ends it otherwise."""
+    while not stopped.wait(0.5):
+        for child in stage.children.values():
+            if not child.running():
+                click.echo(f"{child.name} ended:\n{child.tail()}", err=True)
+                return False
+    return True

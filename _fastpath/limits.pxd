@@ -92,3 +92,12 @@ cpdef enum:
                                         # the rest waits for the next turn
     TIMEOUT_FACTS = 5000                # milliseconds that a request waits for facts from control; over
                                         # it: 503 facts-unavailable
+
+    # -- Policies (snapshot, policy): a snapshot beyond these is refused when it is compiled --
+    MAX_POLICIES = 1024                 # policies of one application; over it: configuration error
+    MAX_INSTRUCTIONS = 65536            # rules of one application, merged and plain, groups
+                                        # included; over it: configuration error
+    MAX_RULE_GROUPS = 256               # rule groups that one application uses, nested ones
+                                        # included; over it: configuration error
+    MAX_GROUP_DEPTH = 16                # rule groups inside each other; over it: configuration error
+    MAX_PATH_PATTERN = 512              # bytes of an application's path; over it: configuration error

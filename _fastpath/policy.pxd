@@ -61,7 +61,7 @@ cdef struct Person:          # what a token swore; owned by a FactSet
     uint8_t method_state
     uint8_t groups_state
     uint8_t amr_state
-    uint8_t claims_partial   # claim names that are not listed are unknown rather than absent (always, today)
+    uint8_t claims_state     # FACT_KNOWN: the names listed are known, every other one is unknown
     Fact email               # ASCII lower case
     Fact domain
     Fact method

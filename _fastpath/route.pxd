@@ -29,7 +29,8 @@ cdef struct PathRow:         # 24 bytes
     uint32_t text            # offset in strings; normal form without a slash at its end; "" is the whole host
     uint32_t text_len
     uint32_t app             # index
-    uint32_t parent          # plain paths: row (relative to the host's first) + 1 of the longest one above it; 0 = none
+    uint32_t parent          # plain paths: row (from the host's first) + 1 of the longest one above it; 0 = none.
+                             # patterns: bytes that are not '*'
     uint32_t literal         # bytes before the first '*' (all, without one)
     uint32_t flags           # PathFlag
 

@@ -170,6 +170,7 @@ cdef struct App:
     int32_t session_duration     # seconds
     # the program
     const uint8_t* base          # offsets of Instr and Block count from here
+    const uint8_t* texts         # for explain: see Snapshot.text_of
     const Instr* instrs
     uint32_t n_instrs
     const Block* policies        # bypass and non_identity first, then allow and deny
@@ -197,6 +198,11 @@ cdef struct Route:
     # its PEM trust anchors, when the file names some: settings["route_anchors"][index] (bytes)
 
 
+cdef struct Span:                # a section of the file
+    uint64_t offset
+    uint64_t length
+
+
 cdef struct Place:
     const App* app               # NULL: no application covers this
     const Route* route           # NULL: no route
@@ -222,3 +228,16 @@ cdef class Snapshot:
     cdef int find(self, Slice host, Slice path, Place* out) noexcept nogil
         # host as host_normal, path as path_normal give them. Always fills out; returns out.host_known.
     cdef const App* app_by_aud(self, Slice aud) noexcept nogil      # NULL when none; O(n): not per request
+    cdef Slice text_of(self, const App* app, uint32_t instr) noexcept nogil   # what a plain instruction says, for people
+    cdef int load(self, object data) except -1
+    cdef void* room(self, uint64_t count, size_t size) except NULL
+    cdef uint32_t members(self, Span s, size_t size, str name) except? 0
+    cdef int take_hosts(self, const uint8_t* base, const Span* s) except -1
+    cdef bint take_tables(self, const uint8_t* base, const Span* s) noexcept nogil
+    cdef bint take_apps(self, const uint8_t* base, const Span* s) noexcept nogil
+    cdef bint take_routes(self, const uint8_t* base, const Span* s) noexcept nogil
+    cdef int take_settings(self, object data) except -1
+
+
+cdef dict application_dict(const App* app)
+cdef dict route_dict(const Route* route)

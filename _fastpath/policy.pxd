@@ -114,3 +114,6 @@ cdef void facts_service(Facts* f, Snapshot snapshot, Slice token_id) noexcept no
     # f borrows token_id.
 cdef void decide(Snapshot snapshot, const App* app, const Facts* f, Decision* out, Permit* permit) noexcept nogil
     # Always fills out. permit (may not be NULL) is zero unless the verdict is ALLOW, BYPASS or SERVICE.
+cdef void admit_preflight(Snapshot snapshot, const App* app, Decision* out, Permit* permit) noexcept nogil
+    # For a CORS preflight, which browsers send without credentials: a BYPASS permit where the application says
+    # options_preflight_bypass, else DENY.

@@ -27,6 +27,7 @@ from _fastpath.route cimport text_hash
 from _fastpath.slice cimport slice_bytes, slice_of
 from _fastpath.snapshot cimport (
     APP_HAS_ALLOW,
+    APP_OPTIONS_BYPASS,
     INSTR_ONE,
     OP_ANY_SERVICE_TOKEN,
     OP_AUTH_METHOD,
@@ -444,6 +445,16 @@ cdef void decide(Snapshot snapshot, const App* app, const Facts* f, Decision* ou
         refuse(out, DENY, R_POLICY_NO_MATCH if app.n_policies else R_POLICY_NONE)
 
 
+cdef void admit_preflight(Snapshot snapshot, const App* app, Decision* out, Permit* permit) noexcept nogil:
+    memset(out, 0, sizeof(Decision))
+    memset(permit, 0, sizeof(Permit))
+    out.policy = out.rule = NO
+    if app != NULL and app.flags & APP_OPTIONS_BYPASS:
+        admit(snapshot, app, out, permit, BYPASS, R_POLICY_BYPASSED)
+    else:
+        refuse(out, DENY, R_POLICY_NO_MATCH)
+
+
 cdef bint could_allow(const App* app, const Facts* f) noexcept nogil:
     """True unless every allow policy is false or stands behind a deny policy that is true."""
     cdef Run run
@@ -698,6 +709,15 @@ def judge(Snapshot snapshot, host, path, dict facts) -> dict:
     cdef Decision d
     cdef Permit permit
     decide(snapshot, place.app, &asker.f, &d, &permit)
+    return decision_dict(&d, &permit)
+
+
+def judge_preflight(Snapshot snapshot, host, path) -> dict:
+    """Return what judge returns, for a CORS preflight."""
+    cdef Place place = place_of(snapshot, wire_text(host), wire_text(path))
+    cdef Decision d
+    cdef Permit permit
+    admit_preflight(snapshot, place.app, &d, &permit)
     return decision_dict(&d, &permit)
 
 

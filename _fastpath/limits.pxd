@@ -101,3 +101,38 @@ cpdef enum:
                                         # included; over it: configuration error
     MAX_GROUP_DEPTH = 16                # rule groups inside each other; over it: configuration error
     MAX_PATH_PATTERN = 512              # bytes of an application's path; over it: configuration error
+
+    # -- The mux (frame, stream, mux; MUX.md) --
+    INITIAL_WINDOW = 262144             # bytes each way of a new stream (yamux); data over it: session
+                                        # error link-protocol
+    MAX_WINDOW = 16777216               # bytes, what a receive window may grow to; at it: it stays
+    MAX_LINK_GROWTH = 67108864          # bytes by which all windows of a link may exceed the initial
+                                        # one; at it: none grows
+    MAX_STREAMS = 4096                  # streams open on one link; over it: ours wait for another link
+                                        # (503 tunnel-streams), theirs get RST
+    MAX_BACKLOG = 256                   # streams of the other side that nobody accepted yet; over it:
+                                        # RST. Ours without ACK; over it: SYN waits
+    MAX_CONTROL = 65536                 # bytes of GoAway, ping and RST frames waiting to be sent; over
+                                        # it: session error link-protocol
+    MUX_QUANTUM = 16384                 # bytes that one stream sends before the next has its turn
+    STREAM_HIGH_WATER = 131072          # bytes queued on one stream; above it: full()
+    STREAM_LOW_WATER = 16384            # bytes queued on one stream; below it: on_writable
+    LINK_HIGH_WATER = 16777216          # bytes queued on all streams of a link; above it: a stream is
+                                        # full() at STREAM_LOW_WATER
+    MAX_STREAM_QUEUE = 4194304          # bytes queued on one stream; over it: full() was not obeyed,
+                                        # buffer-full
+    RAPID_RESETS = 1000                 # streams that the other side may reset before our ACK left; over
+                                        # it: session error link-protocol
+    RAPID_RESETS_PER_SECOND = 100       # by which that budget is refilled
+    PING_ANSWERS = 64                   # pings answered at once; over it: ignored and counted
+    PING_ANSWERS_PER_SECOND = 20        # by which that budget is refilled
+    PING_IDLE = 5000                    # milliseconds without a byte from the other side; over it: ping,
+                                        # and again each time it passes
+    PEER_DEAD = 14500                   # milliseconds without a byte from the other side; over it:
+                                        # link-timeout
+    PING_UNANSWERED = 60000             # milliseconds that an answer to a ping may take while other
+                                        # bytes come; over it: link-timeout
+    HALF_CLOSED = 300000                # milliseconds without data on a half-closed stream; over it: RST,
+                                        # stream-timeout
+    RESET_HELD = 30000                  # milliseconds that RST waits for the ACK of a stream that we
+                                        # opened; over it: it is sent

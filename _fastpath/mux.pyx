@@ -1,0 +1,912 @@
+"""yamux version 0: the session. MUX.md is its specification; section numbers below are that page's.
+
+Reading order: table of streams, what comes in, what goes out, time, doors for tests."""
+
+cimport cython
+from libc.stdint cimport UINT32_MAX, int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
+
+from _fastpath.buffer cimport buffer_new
+from _fastpath.errors cimport (
+    R_LINK_GOAWAY, R_LINK_LOST, R_LINK_PROTOCOL, R_LINK_ROLE, R_LINK_TIMEOUT, R_STREAM_RESET,
+    R_STREAM_TIMEOUT, R_STREAM_WINDOW, R_TUNNEL_STREAMS, raise_wire, reason_name,
+)
+from _fastpath.frame cimport (
+    FLAG_ACK, FLAG_FIN, FLAG_RST, FLAG_SYN, FRAME_DATA, FRAME_GOAWAY, FRAME_PING, FRAME_WINDOW,
+    GOAWAY_INTERNAL, GOAWAY_PROTOCOL, frame_parse, frame_write,
+)
+from _fastpath.limits cimport (
+    HALF_CLOSED, INITIAL_WINDOW, MAX_BACKLOG, MAX_CONTROL, MAX_LINK_GROWTH, MAX_WINDOW, MUX_QUANTUM,
+    PEER_DEAD, PING_ANSWERS, PING_ANSWERS_PER_SECOND, PING_IDLE, PING_UNANSWERED, RAPID_RESETS,
+    RAPID_RESETS_PER_SECOND, RESET_HELD, STREAM_LOW_WATER,
+)
+from _fastpath.stream cimport (
+    E_END_REMOTE, E_FIN_SENT, F_ACK_DUE, F_ACKED, F_CLAIMED, F_FIN_DUE, F_OURS, F_RESET_HELD,
+    F_SYN_DUE, F_TELL_CLOSED, F_UPDATE_DUE, F_WAITING, S_BOTH, S_CLOSED, S_HALF_LOCAL,
+    S_HALF_REMOTE, S_OPEN, ring_clear, ring_init, ring_linked, ring_push, ring_unlink, stream_new,
+)
+
+cdef enum:
+    FIRST_CELLS = 16                 # of a table; doubles when half full
+    SEEN = 2048                      # ordinals remembered: how far SYNs of concurrent opens may overtake each other
+    HASH = 73244475                  # odd, so that neighbouring ids never collide
+    LEAST_TAIL = 512                 # payload bytes: a frame smaller than that isn't started just to fill the buffer
+    MEASURE_EVERY = 1000000          # microseconds between the pings that window tuning asks for
+    MS = 1000                        # microseconds
+
+cdef int LIVE = 0                    # Mux objects that exist: the tests assert zero at their end
+
+
+cdef bint bucket_take(Bucket* b, uint32_t most, uint32_t per_second, uint64_t now) noexcept nogil:
+    """Take one token; False when there is none. A zeroed bucket is full."""
+    cdef uint64_t new
+    if b.filled == 0:
+        b.tokens, b.filled = most, now
+    new = (now - b.filled) * per_second // 1000000
+    if new:
+        b.tokens = <uint32_t>min(<uint64_t>most, b.tokens + new)
+        b.filled = now
+    if b.tokens == 0:
+        return False
+    b.tokens -= 1
+    return True
+
+
+cdef class MuxEvents:
+    """Hears about nothing and does nothing: the base of a session's owner."""
+
+    cdef int on_open(self, Stream s) except -1:
+        return 0
+
+    cdef int on_data(self, Stream s, const uint8_t* p, size_t n) except -1:
+        return 0
+
+    cdef int on_end(self, Stream s) except -1:
+        return 0
+
+    cdef int on_reset(self, Stream s, int reason) except -1:
+        return 0
+
+    cdef int on_closed(self, Stream s) except -1:
+        return 0
+
+    cdef int on_writable(self, Stream s) except -1:
+        return 0
+
+    cdef int on_pong(self, uint64_t round_trip) except -1:
+        return 0
+
+    cdef int on_goaway(self, uint32_t code) except -1:
+        return 0
+
+    cdef int on_output(self) except -1:
+        return 0
+
+
+@cython.final
+cdef class Mux(StreamOwner):
+    """One session. Between two calls every stream is in the table or closed, never half."""
+
+    def __cinit__(self):
+        global LIVE
+        LIVE += 1
+        ring_init(&self.signals, NULL)
+        ring_init(&self.unopened, NULL)
+        ring_init(&self.sparse, NULL)
+        ring_init(&self.bulk, NULL)
+        ring_init(&self.half, NULL)
+        ring_init(&self.parting, NULL)
+        self.slots, self.free_slots, self.told = [], [], []
+        self.table = bytearray(FIRST_CELLS * sizeof(Cell))
+        self.cells = <Cell*><char*>self.table
+        self.cells_mask = FIRST_CELLS - 1
+        self.control = buffer_new(MAX_CONTROL)
+
+    def __dealloc__(self):
+        global LIVE
+        LIVE -= 1
+        # The heads die with this object; a stream that somebody still holds must not point at them.
+        ring_clear(&self.signals)
+        ring_clear(&self.unopened)
+        ring_clear(&self.sparse)
+        ring_clear(&self.bulk)
+        ring_clear(&self.half)
+        ring_clear(&self.parting)
+
+    # -- the table of streams ------------------------------------------------------------------
+
+    cdef Stream find(self, uint32_t id):
+        cdef uint32_t i = ((id >> 1) * <uint32_t>HASH) & self.cells_mask
+        while self.cells[i].id != id:
+            if self.cells[i].id == 0:
+                return None
+            i = (i + 1) & self.cells_mask
+        return <Stream>self.slots[self.cells[i].slot]
+
+    cdef int insert(self, Stream s) except -1:
+        cdef uint32_t i, n, id
+        cdef bytearray old = self.table
+        cdef Cell* cells = self.cells
+        if self.free_slots:
+            s.slot = self.free_slots.pop()
+            self.slots[s.slot] = s
+        else:
+            s.slot = <uint32_t>len(self.slots)
+            self.slots.append(s)
+        n = self.cells_mask + 1
+        if (self.live + 1) * 2 > n:
+            self.table = bytearray(2 * n * sizeof(Cell))
+            self.cells = <Cell*><char*>self.table
+            self.cells_mask = 2 * n - 1
+            for i in range(n):
+                if cells[i].id:
+                    self.put_cell(cells[i])
+        self.put_cell(Cell(id=s.id, slot=s.slot))
+        self.live += 1
+        self.counters.opened += 1
+        return 0
+
+    cdef void put_cell(self, Cell cell) noexcept:
+        cdef uint32_t i = ((cell.id >> 1) * <uint32_t>HASH) & self.cells_mask
+        while self.cells[i].id:
+            i = (i + 1) & self.cells_mask
+        self.cells[i] = cell
+
+    cdef void remove(self, uint32_t id) noexcept:
+        """Empty a cell and close the gap, so that no tombstone lengthens later searches."""
+        cdef uint32_t mask = self.cells_mask
+        cdef uint32_t i = ((id >> 1) * <uint32_t>HASH) & mask
+        cdef uint32_t j, home
+        while self.cells[i].id != id:
+            i = (i + 1) & mask
+        j = i
+        while True:
+            j = (j + 1) & mask
+            if self.cells[j].id == 0:
+                break
+            home = ((self.cells[j].id >> 1) * <uint32_t>HASH) & mask
+            if ((j - home) & mask) >= ((j - i) & mask):
+                self.cells[i] = self.cells[j]
+                i = j
+        self.cells[i].id = 0
+
+    cdef int forget(self, Stream s) except -1:
+        ring_unlink(&s.sends)
+        ring_unlink(&s.signals)
+        ring_unlink(&s.fading)
+        self.drop_queue(s)
+        self.grown -= s.window - INITIAL_WINDOW
+        s.state, s.mux = S_CLOSED, None
+        self.remove(s.id)
+        self.slots[s.slot] = None
+        self.free_slots.append(s.slot)
+        self.live -= 1
+        if not s.flags & F_OURS:
+            if not s.flags & F_CLAIMED:
+                self.backlog -= 1
+        elif not s.flags & (F_SYN_DUE | F_ACKED):
+            self.acknowledged(s)
+        return 0
+
+    cdef void drop_queue(self, Stream s) noexcept:
+        if s.queue is not None:
+            self.link_queued -= s.queue.size()
+            s.queue = None
+
+    # -- what comes in -------------------------------------------------------------------------
+
+    cdef int feed(self, const uint8_t* p, size_t n, uint64_t now) except -1:
+        cdef size_t take
+        if n and not self.over:
+            self.now = self.heard = now
+        while n and not self.over:
+            if self.body_left:
+                take = min(n, <size_t>self.body_left)
+                self.body_left -= <uint32_t>take
+                if self.body is not None and self.body.state != S_CLOSED:
+                    self.counters.bytes_in += take
+                    self.events.on_data(self.body, p, take)
+                p += take
+                n -= take
+                if self.body_left == 0 and not self.over:
+                    self.frame_end()
+                continue
+            if self.head_have == 0 and n >= FRAME_HEADER:
+                if frame_parse(p, &self.frame) < 0:
+                    self.fail(R_LINK_PROTOCOL, self.frame.fault.decode())
+                p += FRAME_HEADER
+                n -= FRAME_HEADER
+            else:
+                take = min(n, <size_t>(FRAME_HEADER - self.head_have))
+                memcpy(self.head + self.head_have, p, take)
+                self.head_have += <uint32_t>take
+                p += take
+                n -= take
+                if self.head_have < FRAME_HEADER:
+                    break
+                self.head_have = 0
+                if frame_parse(self.head, &self.frame) < 0:
+                    self.fail(R_LINK_PROTOCOL, self.frame.fault.decode())
+            self.counters.frames_in += 1
+            if self.frame.type <= FRAME_WINDOW:
+                self.stream_frame()
+            else:
+                self.session_frame()
+        return 0
+
+    cdef int stream_frame(self) except -1:
+        cdef uint32_t length = self.frame.length
+        cdef int flags = self.frame.flags
+        cdef bint data = self.frame.type == FRAME_DATA
+        cdef Stream s
+        if flags & FLAG_SYN:
+            if data and length > INITIAL_WINDOW:
+                self.fail(R_STREAM_WINDOW, "a new stream's first frame is larger than its window")
+            s = self.incoming()
+            if self.over:
+                return 0
+        else:
+            s = self.find(self.frame.stream)
+            if s is None:
+                self.counters.strays += 1
+                if data and length > MAX_WINDOW:
+                    self.fail(R_STREAM_WINDOW, "a frame larger than any window")
+        if s is not None and flags & FLAG_ACK and s.flags & F_OURS and not s.flags & F_ACKED:
+            if s.flags & F_SYN_DUE:
+                self.fail(R_LINK_PROTOCOL, "ACK of a stream that was not opened")
+            self.acknowledged(s)
+            if s.flags & F_RESET_HELD:
+                self.send_reset(s)
+                self.forget(s)
+        if s is not None and s.mux is not None and flags & FLAG_RST:
+            self.reset_in(s)
+            if self.over:
+                return 0
+        if s is not None and s.mux is None:
+            s = None
+        if not data:
+            if s is not None:
+                self.window_opens(s, length)
+            self.body = s
+            return self.frame_end()
+        if s is not None and length:
+            if length > s.credit:
+                self.fail(R_STREAM_WINDOW, f"stream {s.id}: {length} bytes sent, {s.credit} allowed")
+            if s.state == S_HALF_REMOTE or s.state == S_BOTH:
+                self.fail(R_LINK_PROTOCOL, f"stream {s.id}: data after FIN")
+            s.credit -= length
+            if s.state != S_CLOSED:
+                self.pace(s, length)
+                s.held += length
+                self.touch(s)
+        self.body, self.body_left = s, length
+        return 0 if length else self.frame_end()
+
+    cdef int frame_end(self) except -1:
+        cdef Stream s = self.body
+        self.body = None
+        if s is None or s.state == S_CLOSED or not self.frame.flags & FLAG_FIN:
+            return 0
+        if not s.turn(E_END_REMOTE):
+            self.counters.strays += 1                # a second FIN
+            return 0
+        if s.state == S_BOTH and not s.flags & F_FIN_DUE:
+            # Ours has left already: this was the last frame.
+            self.forget(s)
+            try:
+                self.events.on_end(s)
+                if self.events is not None:
+                    self.events.on_closed(s)
+            finally:
+                s.user = None
+            return 0
+        self.touch(s)
+        return self.events.on_end(s)
+
+    cdef void touch(self, Stream s) noexcept:
+        s.touched = self.now
+        if s.state != S_OPEN and s.state != S_CLOSED:
+            ring_push(&self.half, &s.fading)
+
+    cdef Stream incoming(self):
+        """The stream that a SYN opens; None when it is refused."""
+        cdef uint32_t id = self.frame.stream
+        cdef uint64_t ordinal = (<uint64_t>id + 1) >> 1
+        cdef Stream s
+        if (id & 1) == <uint32_t>self.client:
+            self.fail(R_LINK_PROTOCOL, f"stream {id} is not the other side's to open")
+        if self.accepts == ACCEPT_NONE or (self.accepts == ACCEPT_FIRST and (ordinal != 1 or self.seen_top)):
+            self.fail(R_LINK_ROLE, f"stream {id} may not be opened on this link")
+        if not self.unseen(ordinal):
+            self.fail(R_LINK_PROTOCOL, f"stream {id} was used before")
+        if self.frame.flags & FLAG_RST:
+            self.counters.resets_in += 1
+            self.rapid_reset()
+            return None
+        if self.going_away or self.live >= self.max_streams or self.backlog >= MAX_BACKLOG:
+            self.counters.refused += 1
+            self.send_control(FRAME_WINDOW, FLAG_RST, id, 0)
+            return None
+        s = stream_new(self, id, False, self.now)
+        self.insert(s)
+        self.backlog += 1
+        self.events.on_open(s)
+        return s
+
+    cdef bint unseen(self, uint64_t ordinal) noexcept:
+        """Note that the ordinal is used; False when it was before, or is too old to tell."""
+        cdef uint64_t i
+        if ordinal > self.seen_top:
+            if ordinal - self.seen_top >= SEEN:
+                memset(self.seen, 0, sizeof(self.seen))
+            else:
+                for i in range(self.seen_top + 1, ordinal):
+                    self.seen[(i % SEEN) >> 6] &= ~(<uint64_t>1 << (i & 63))
+            self.seen_top = ordinal
+        elif self.seen_top - ordinal >= SEEN or self.seen[(ordinal % SEEN) >> 6] >> (ordinal & 63) & 1:
+            return False
+        self.seen[(ordinal % SEEN) >> 6] |= <uint64_t>1 << (ordinal & 63)
+        return True
+
+    cdef int acknowledged(self, Stream s) except -1:
+        """One of ours is no longer waiting for ACK: another SYN may leave."""
+        s.flags |= F_ACKED
+        self.unacked -= 1
+        if ring_linked(&self.unopened) and not self.over:
+            ring_push(&self.signals, self.unopened.next)
+            self.output()
+        return 0
+
+    cdef int reset_in(self, Stream s) except -1:
+        cdef bint told = not s.flags & F_RESET_HELD
+        self.counters.resets_in += 1
+        # J07: opening and resetting before we could even accept costs the other side nothing.
+        if not s.flags & (F_OURS | F_ACKED):
+            self.rapid_reset()
+        self.forget(s)
+        try:
+            if told:
+                self.events.on_reset(s, R_STREAM_RESET)
+        finally:
+            s.user = None
+        return 0
+
+    cdef int rapid_reset(self) except -1:
+        if not bucket_take(&self.rapid, RAPID_RESETS, RAPID_RESETS_PER_SECOND, self.now):
+            self.fail(R_LINK_PROTOCOL, "streams reset as fast as they are opened")
+        return 0
+
+    cdef int window_opens(self, Stream s, uint32_t n) except -1:
+        s.send_window += n
+        if s.send_window > UINT32_MAX:
+            self.fail(R_STREAM_WINDOW, f"stream {s.id}: the send window overflows")
+        if n and s.state != S_CLOSED and s.queued() and not s.flags & F_SYN_DUE and not ring_linked(&s.sends):
+            # It stopped with its share unused or used; either way it isn't sparse.
+            ring_push(&self.bulk, &s.sends)
+            self.output()
+        return 0
+
+    cdef int pace(self, Stream s, uint32_t n) except -1:
+        """Double the window when half of it came within two round trips although the owner keeps up;
+        halve it again when that took ages (§5)."""
+        cdef uint64_t elapsed
+        s.paced += n
+        if s.paced < s.window // 2:
+            return 0
+        elapsed = self.now - s.paced_from
+        s.paced, s.paced_from = 0, self.now
+        if self.now - self.measured >= MEASURE_EVERY:
+            self.ping(self.now)
+        if self.round_trip == 0:
+            return 0
+        if elapsed < 2 * self.round_trip:
+            if s.held <= s.window // 2 and s.window <= MAX_WINDOW // 2 and \
+                    self.grown + s.window <= MAX_LINK_GROWTH:
+                self.grown += s.window
+                s.window *= 2
+        elif elapsed > 64 * self.round_trip and elapsed > MEASURE_EVERY and s.window > INITIAL_WINDOW:
+            s.window //= 2
+            self.grown -= s.window
+        return 0
+
+    cdef int session_frame(self) except -1:
+        cdef uint64_t sample
+        cdef MuxEvents events = self.events
+        cdef Stream s
+        if self.frame.type == FRAME_PING:
+            if self.frame.flags == FLAG_SYN:
+                if bucket_take(&self.answers, PING_ANSWERS, PING_ANSWERS_PER_SECOND, self.now):
+                    return self.send_control(FRAME_PING, FLAG_ACK, 0, self.frame.length)
+                self.counters.pings_ignored += 1
+            elif self.ping_sent == 0 or self.frame.length != self.ping_value:
+                self.counters.strays += 1
+            else:
+                sample = max(<uint64_t>1, self.now - self.ping_sent)
+                self.round_trip = (7 * self.round_trip + sample) // 8 if self.round_trip else sample
+                self.measured, self.ping_sent = self.now, 0
+                return events.on_pong(sample)
+            return 0
+        self.gone_away = True
+        # The other side takes no more SYNs: what hasn't left yet never will.
+        for s in self.slots:
+            if s is not None and s.flags & F_SYN_DUE and s.mux is not None:
+                self.give_up(s, R_LINK_GOAWAY)
+        if not self.over:
+            events.on_goaway(self.frame.length)
+        if self.frame.length and not self.over:
+            self.over, self.why = True, R_LINK_GOAWAY
+            self.control.clear()
+            raise_wire(-<int>R_LINK_GOAWAY, f"code {self.frame.length}")
+        return 0
+
+    cdef int give_up(self, Stream s, int reason) except -1:
+        """Close s from our side of the session, not its owner's: the owner is told."""
+        self.forget(s)
+        try:
+            if self.events is not None and not s.flags & F_RESET_HELD:
+                self.events.on_reset(s, reason)
+        finally:
+            s.user = None
+        return 0
+
+    # -- what goes out -------------------------------------------------------------------------
+
+    cdef int output(self) except -1:
+        if not self.signalled and self.events is not None:
+            self.signalled = True
+            self.events.on_output()
+        return 0
+
+    cdef int send_control(self, int type, int flags, uint32_t stream, uint32_t length) except -1:
+        if self.control.size() + FRAME_HEADER > MAX_CONTROL:
+            # J11: the other side asks and asks, and never reads an answer.
+            self.fail(R_LINK_PROTOCOL, "control frames pile up unread")
+        frame_write(self.control.reserve(FRAME_HEADER), type, flags, stream, length)
+        self.control.commit(FRAME_HEADER)
+        return self.output()
+
+    cdef int send_reset(self, Stream s) except -1:
+        self.counters.resets_out += 1
+        return self.send_control(FRAME_WINDOW, FLAG_RST, s.id, 0)
+
+    cdef int stream_sends(self, Stream s) except -1:
+        if self.over:
+            return 0
+        if s.state != S_OPEN and not ring_linked(&s.fading):
+            self.touch(s)
+        if s.flags & F_SYN_DUE or ring_linked(&s.sends) or (s.send_window == 0 and s.queued()):
+            return 0
+        s.deficit = MUX_QUANTUM
+        ring_push(&self.sparse, &s.sends)
+        return self.output()
+
+    cdef int stream_signals(self, Stream s) except -1:
+        if self.over or ring_linked(&s.signals):
+            return 0
+        ring_push(&self.signals, &s.signals)
+        return self.output()
+
+    cdef int stream_resets(self, Stream s) except -1:
+        s.user = None
+        if self.over:
+            return 0
+        if s.flags & F_OURS and not s.flags & (F_SYN_DUE | F_ACKED):
+            # §6: a SYN and its RST never arrive together, so an honest end can't look like J07.
+            s.flags |= F_RESET_HELD
+            s.touched = self.now
+            ring_unlink(&s.sends)
+            ring_unlink(&s.signals)
+            self.drop_queue(s)
+            ring_push(&self.parting, &s.fading)
+            return 0
+        if not s.flags & F_SYN_DUE:
+            self.send_reset(s)
+        return self.forget(s)
+
+    cdef Stream open(self, uint64_t now):
+        cdef Stream s
+        self.now = max(self.now, now)
+        if self.over:
+            raise_wire(-<int>R_LINK_LOST)
+        if self.going_away or self.gone_away:
+            raise_wire(-<int>R_LINK_GOAWAY)
+        if self.live >= self.max_streams:
+            raise_wire(-<int>R_TUNNEL_STREAMS, f"{self.live} streams are open")
+        if self.next_id > UINT32_MAX - 2:
+            raise_wire(-<int>R_LINK_GOAWAY, "stream ids are used up")
+        s = stream_new(self, self.next_id, True, self.now)
+        self.next_id += 2
+        self.insert(s)
+        ring_push(&self.signals, &s.signals)
+        self.output()
+        return s
+
+    cdef bint wants_send(self) noexcept:
+        return self.control.size() > 0 or (not self.over and (
+            ring_linked(&self.signals) or ring_linked(&self.sparse) or ring_linked(&self.bulk)))
+
+    cdef size_t fill(self, uint8_t* out, size_t room) except? 0:
+        cdef Slice waiting = self.control.view()
+        cdef size_t used = min(waiting.len, room - room % FRAME_HEADER)
+        self.signalled = False
+        if used:
+            memcpy(out, waiting.ptr, used)
+            self.control.consume(used)
+            self.counters.frames_out += used // FRAME_HEADER
+        if not self.over:
+            used += self.fill_signals(out + used, room - used)
+            used += self.fill_data(out + used, room - used)
+            if self.told:
+                self.tell()
+        return used
+
+    cdef size_t fill_signals(self, uint8_t* out, size_t room) except? 0:
+        cdef size_t used = 0
+        cdef Stream s
+        while room - used >= FRAME_HEADER and ring_linked(&self.signals):
+            s = <Stream>self.signals.next.stream
+            ring_unlink(&s.signals)
+            if s.flags & F_SYN_DUE:
+                if self.unacked >= MAX_BACKLOG:
+                    ring_push(&self.unopened, &s.signals)
+                    continue
+                self.unacked += 1
+                s.deficit = MUX_QUANTUM
+                if s.queued() or s.flags & F_FIN_DUE:
+                    used += self.put_data(s, out + used, min(<size_t>MUX_QUANTUM, room - used - FRAME_HEADER))
+                    if s.queued() or s.flags & F_FIN_DUE:
+                        ring_push(&self.sparse, &s.sends)
+                    continue
+            elif s.flags & F_ACK_DUE and not s.flags & F_UPDATE_DUE and ring_linked(&s.sends):
+                continue                             # its next Data frame carries the ACK
+            used += self.put_window(s, out + used)
+        return used
+
+    cdef size_t put_window(self, Stream s, uint8_t* out) noexcept:
+        """A Window Update with whatever flags are due; FRAME_HEADER bytes, or none when nothing is."""
+        cdef int flags = 0
+        cdef uint32_t delta = 0
+        if s.flags & F_SYN_DUE:
+            flags |= FLAG_SYN
+        if s.flags & F_ACK_DUE:
+            flags |= FLAG_ACK
+            s.flags |= F_ACKED
+        if s.flags & F_UPDATE_DUE and s.window > s.credit + s.held:
+            delta = s.window - s.credit - s.held
+            s.credit += delta
+        s.flags &= ~<uint32_t>(F_SYN_DUE | F_ACK_DUE | F_UPDATE_DUE)
+        if delta == 0 and flags == 0:
+            return 0
+        frame_write(out, FRAME_WINDOW, flags, s.id, delta)
+        self.counters.frames_out += 1
+        return FRAME_HEADER
+
+    cdef size_t fill_data(self, uint8_t* out, size_t room) except? 0:
+        """Deficit round robin in two rings, as fq_codel has them (RFC 8290 §4.2; §4)."""
+        cdef size_t used = 0
+        cdef size_t most, left
+        cdef Stream s
+        cdef bint was_sparse
+        while ring_linked(&self.sparse) or ring_linked(&self.bulk):
+            was_sparse = ring_linked(&self.sparse)
+            s = <Stream>(self.sparse.next.stream if was_sparse else self.bulk.next.stream)
+            most = min(<uint64_t>s.queued(), s.send_window)
+            if most == 0 and not (s.flags & F_FIN_DUE and s.queued() == 0):
+                ring_unlink(&s.sends)
+                continue
+            if s.deficit <= 0:
+                s.deficit += MUX_QUANTUM
+                ring_push(&self.bulk, &s.sends)
+                continue
+            if s.sends.next != s.sends.prev or (was_sparse and ring_linked(&self.bulk)):
+                most = min(most, <size_t>s.deficit)  # somebody else waits
+            left = room - used
+            if left < FRAME_HEADER + min(most, <size_t>LEAST_TAIL):
+                break
+            most = min(most, left - FRAME_HEADER)
+            used += self.put_data(s, out + used, most)
+            s.deficit -= <int64_t>most
+            if s.state == S_CLOSED or s.queued() == 0 or s.send_window == 0:
+                # A stream that empties each time must not come back as sparse before the bulk ones had a turn.
+                if was_sparse and s.state != S_CLOSED and ring_linked(&self.bulk):
+                    ring_push(&self.bulk, &s.sends)
+                else:
+                    ring_unlink(&s.sends)
+        return used
+
+    cdef size_t put_data(self, Stream s, uint8_t* out, size_t most) except 0:
+        cdef int flags = 0
+        cdef Slice waiting
+        if s.flags & F_SYN_DUE:
+            flags |= FLAG_SYN
+        if s.flags & F_ACK_DUE:
+            flags |= FLAG_ACK
+            s.flags |= F_ACKED
+        s.flags &= ~<uint32_t>(F_SYN_DUE | F_ACK_DUE)
+        if s.queue is None:
+            most = 0
+        else:
+            waiting = s.queue.view()
+            most = min(<uint64_t>most, min(<uint64_t>waiting.len, s.send_window))
+            memcpy(out + FRAME_HEADER, waiting.ptr, most)
+            s.queue.consume(most)
+        s.send_window -= most
+        self.link_queued -= most
+        if s.flags & F_FIN_DUE and s.queued() == 0:
+            flags |= FLAG_FIN
+        frame_write(out, FRAME_DATA, flags, s.id, <uint32_t>most)
+        self.counters.frames_out += 1
+        self.counters.bytes_out += most
+        self.touch(s)
+        if flags & FLAG_FIN:
+            s.flags &= ~<uint32_t>F_FIN_DUE
+            s.turn(E_FIN_SENT)
+            if s.state == S_CLOSED:
+                s.flags |= F_TELL_CLOSED
+                self.told.append(s)
+                self.forget(s)
+        elif s.flags & F_WAITING and s.queued() <= STREAM_LOW_WATER:
+            s.flags &= ~<uint32_t>F_WAITING
+            self.told.append(s)
+        return FRAME_HEADER + most
+
+    cdef int tell(self) except -1:
+        """Say what fill() changed, now that nothing is half done."""
+        cdef list told = self.told
+        cdef Stream s
+        self.told = []
+        for s in told:
+            if self.events is None:
+                break
+            if s.flags & F_TELL_CLOSED:
+                try:
+                    self.events.on_closed(s)
+                finally:
+                    s.user = None
+            elif s.open_for_write():
+                self.events.on_writable(s)
+        return 0
+
+    cdef int goaway(self, uint32_t code) except -1:
+        if self.over or self.going_away:
+            return 0
+        self.going_away = True
+        return self.send_control(FRAME_GOAWAY, 0, 0, code)
+
+    # -- time and the end ----------------------------------------------------------------------
+
+    cdef int ping(self, uint64_t now) except -1:
+        if self.over or self.ping_sent:
+            return 0
+        self.now = max(self.now, now)
+        self.ping_value += 1
+        self.ping_sent = self.ping_last = self.now
+        return self.send_control(FRAME_PING, FLAG_SYN, 0, self.ping_value)
+
+    cdef int tick(self, uint64_t now) except -1:
+        cdef Stream s
+        if self.over:
+            return 0
+        self.now = now = max(self.now, now)
+        if now - self.heard >= <uint64_t>PEER_DEAD * MS:
+            self.fail(R_LINK_TIMEOUT, "nothing heard")
+        if self.ping_sent and now - self.ping_sent >= <uint64_t>PING_UNANSWERED * MS:
+            self.fail(R_LINK_TIMEOUT, "ping not answered")
+        while ring_linked(&self.half) and not self.over:
+            s = <Stream>self.half.next.stream
+            if now - s.touched < <uint64_t>HALF_CLOSED * MS:
+                break
+            self.counters.timed_out += 1
+            if not s.flags & F_SYN_DUE:
+                self.send_reset(s)
+            self.give_up(s, R_STREAM_TIMEOUT)
+        while ring_linked(&self.parting) and not self.over:
+            s = <Stream>self.parting.next.stream
+            if now - s.touched < <uint64_t>RESET_HELD * MS:
+                break
+            self.send_reset(s)
+            self.forget(s)
+        if not self.over and now - max(self.heard, self.ping_last) >= <uint64_t>PING_IDLE * MS:
+            if self.ping_sent:
+                self.ping_last = now                 # the same question again
+                return self.send_control(FRAME_PING, FLAG_SYN, 0, self.ping_value)
+            return self.ping(now)
+        return 0
+
+    cdef uint64_t deadline(self) noexcept:
+        cdef uint64_t due
+        if self.over:
+            return 0
+        due = min(self.heard + <uint64_t>PEER_DEAD * MS, max(self.heard, self.ping_last) + <uint64_t>PING_IDLE * MS)
+        if self.ping_sent:
+            due = min(due, self.ping_sent + <uint64_t>PING_UNANSWERED * MS)
+        if ring_linked(&self.half):
+            due = min(due, (<Stream>self.half.next.stream).touched + <uint64_t>HALF_CLOSED * MS)
+        if ring_linked(&self.parting):
+            due = min(due, (<Stream>self.parting.next.stream).touched + <uint64_t>RESET_HELD * MS)
+        return due
+
+    cdef int fail(self, int reason, object why) except -1:
+        if not self.over:
+            self.over, self.why = True, reason
+            self.body = None
+            # What else waits would only stand before the one frame that explains the end.
+            self.control.clear()
+            frame_write(self.control.reserve(FRAME_HEADER), FRAME_GOAWAY, 0, 0,
+                        GOAWAY_INTERNAL if reason == R_LINK_TIMEOUT else GOAWAY_PROTOCOL)
+            self.control.commit(FRAME_HEADER)
+            self.output()
+        raise_wire(-reason, why)
+
+    cdef int lost(self) except -1:
+        cdef MuxEvents events = self.events
+        cdef list slots = self.slots
+        cdef Stream s
+        cdef object first = None
+        self.over = True
+        self.events = self.body = None
+        self.control.clear()
+        for s in slots:
+            if s is None:
+                continue
+            self.forget(s)
+            try:
+                if events is not None and not s.flags & F_RESET_HELD:
+                    events.on_reset(s, self.why if self.why else <int>R_LINK_LOST)
+            except Exception as error:               # the others must hear of it all the same
+                first = first or error
+            s.user = None
+        self.told = []
+        if first is not None:
+            raise first
+        return 0
+
+
+cdef Mux mux_new(MuxEvents events, bint client, int accept_streams, uint32_t max_streams, uint64_t now):
+    """A session that begins now (microseconds, not 0). The client opens odd ids, the server even ones."""
+    cdef Mux m = Mux.__new__(Mux)
+    m.events, m.client = events, client
+    m.accepts, m.max_streams = accept_streams, max_streams
+    m.next_id = 1 if client else 2
+    m.now = m.heard = max(now, <uint64_t>1)
+    return m
+
+
+# -- doors for tests ---------------------------------------------------------------------------
+
+def live() -> int:
+    """Return how many Mux objects exist in this process."""
+    return LIVE
+
+
+cdef class Session(MuxEvents):
+    """A Mux driven from Python; what it says is collected in `events` as tuples that begin with a name.
+
+    Streams are named by id. Microseconds; bytes."""
+    cdef Mux mux
+    cdef dict known
+    cdef readonly list events
+    cdef readonly int outputs                  # how often on_output was called
+    cdef public bint hold                      # True: received bytes are not consumed by themselves
+    cdef public bint claim                     # True: streams of the other side are accepted as they come
+
+    def __init__(self, bint client, int accepts=ACCEPT_ANY, uint32_t max_streams=4096, uint64_t now=1) -> None:
+        self.mux = mux_new(self, client, accepts, max_streams, now)
+        self.known, self.events = {}, []
+        self.outputs, self.hold, self.claim = 0, False, True
+
+    cdef int on_open(self, Stream s) except -1:
+        self.known[s.id] = s
+        s.user = self                          # a cycle, as an owner would make one: closing must break it
+        self.events.append(("opened", s.id))
+        return s.accept() if self.claim else 0
+
+    cdef int on_data(self, Stream s, const uint8_t* p, size_t n) except -1:
+        self.events.append(("data", s.id, p[:n]))
+        return 0 if self.hold else s.consumed(n)
+
+    cdef int on_end(self, Stream s) except -1:
+        self.events.append(("ended", s.id))
+        return 0
+
+    cdef int on_reset(self, Stream s, int reason) except -1:
+        self.events.append(("reset", s.id, reason_name(reason).decode()))
+        del self.known[s.id]
+        return 0
+
+    cdef int on_closed(self, Stream s) except -1:
+        self.events.append(("closed", s.id))
+        del self.known[s.id]
+        return 0
+
+    cdef int on_writable(self, Stream s) except -1:
+        self.events.append(("writable", s.id))
+        return 0
+
+    cdef int on_pong(self, uint64_t round_trip) except -1:
+        self.events.append(("pong", round_trip))
+        return 0
+
+    cdef int on_goaway(self, uint32_t code) except -1:
+        self.events.append(("goaway", code))
+        return 0
+
+    cdef int on_output(self) except -1:
+        self.outputs += 1
+        return 0
+
+    def take(self) -> list:
+        """Return the events so far and forget them."""
+        cdef list events = self.events
+        self.events = []
+        return events
+
+    def feed(self, const uint8_t[::1] data not None, uint64_t now) -> None:
+        """Take what the other side sent; WireError when it ends the session."""
+        if data.shape[0]:
+            self.mux.feed(&data[0], data.shape[0], now)
+
+    def fill(self, size_t room=65536) -> bytes:
+        """Return the next bytes to send, at most room of them."""
+        cdef bytearray out = bytearray(room)
+        return bytes(out[:self.mux.fill(<uint8_t*><char*>out, room)])
+
+    def wants_send(self) -> bool:
+        return bool(self.mux.wants_send())
+
+    def open(self, uint64_t now) -> int:
+        cdef Stream s = self.mux.open(now)
+        s.user = self
+        self.known[s.id] = s
+        return s.id
+
+    def accept(self, uint32_t id) -> None:
+        (<Stream>self.known[id]).accept()
+
+    def write(self, uint32_t id, const uint8_t[::1] data not None) -> None:
+        if data.shape[0]:
+            (<Stream>self.known[id]).write(&data[0], data.shape[0])
+
+    def end(self, uint32_t id) -> None:
+        (<Stream>self.known[id]).end()
+
+    def reset(self, uint32_t id) -> None:
+        (<Stream>self.known.pop(id)).reset()
+
+    def consumed(self, uint32_t id, size_t n) -> None:
+        (<Stream>self.known[id]).consumed(n)
+
+    def full(self, uint32_t id) -> bool:
+        return bool((<Stream>self.known[id]).full())
+
+    def knows(self, uint32_t id) -> bool:
+        return id in self.known
+
+    def stream(self, uint32_t id) -> dict:
+        """Return the numbers of one stream."""
+        cdef Stream s = self.known[id]
+        return {"state": s.state, "queued": s.queued(), "send_window": s.send_window, "credit": s.credit,
+                "held": s.held, "window": s.window, "writable": bool(s.open_for_write()),
+                "user": s.user}
+
+    def state(self) -> dict:
+        """Return the numbers of the session."""
+        cdef Mux m = self.mux
+        return {"live": m.live, "over": bool(m.over), "backlog": m.backlog, "unacked": m.unacked,
+                "grown": m.grown, "link_queued": m.link_queued, "control": m.control.size(),
+                "round_trip": m.round_trip, "slots": len(m.slots), "cells": m.cells_mask + 1} | m.counters
+
+    def ping(self, uint64_t now) -> None:
+        self.mux.ping(now)
+
+    def goaway(self, uint32_t code=0) -> None:
+        self.mux.goaway(code)
+
+    def tick(self, uint64_t now) -> None:
+        self.mux.tick(now)
+
+    def deadline(self) -> int:
+        return self.mux.deadline()
+
+    def lost(self) -> None:
+        self.mux.lost()

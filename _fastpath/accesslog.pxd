@@ -1,5 +1,5 @@
-"""The access log: one JSON line a request. The worker's thread fills slots of a ring; a thread of the log's own formats
-and writes them. One producer, one consumer; a full ring drops and counts, and never waits."""
+"""The access log: one JSON line a request. The worker's thread fills slots of a ring; a thread of the log's own
+formats and writes them. One producer, one consumer; a full ring drops and counts, and never waits."""
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
@@ -28,7 +28,7 @@ cdef enum LogFlag:
     LOG_ABORTED = 4          # ended before the answer was complete
     LOG_TLS = 8              # downstream came over TLS
 
-cdef struct LogRecord:       # memset to zero, fill, push
+cdef struct LogRecord:       # log_clear, fill, push
     int64_t wall             # microseconds since 1970, when the head was complete
     uint64_t request_id
     uint64_t bytes_in        # body bytes from downstream
@@ -53,11 +53,15 @@ cdef struct LogRecord:       # memset to zero, fill, push
 
 cdef struct Ring             # accesslog.pyx
 
+cdef void log_clear(LogRecord* r) noexcept nogil
+    # Everything zero or "none"; leaves the bytes of text alone.
 cdef void log_text(LogRecord* r, int field, Slice text) noexcept nogil
     # Put one text in; cut to its limit, without splitting a UTF-8 sequence. Once per field.
 
 
 cdef class AccessLog:
-    cdef Ring* ring
-    cdef bint open
+    cdef Ring* ring                                           # NULL once closed
+    cdef bint started
+    cdef tuple counts                                         # written, dropped, lost, as they were at the end
+    cdef bint stop(self, double timeout) noexcept
     cdef int push(self, const LogRecord* r) noexcept nogil    # 1 taken, 0 dropped (and counted)

@@ -1,0 +1,166 @@
+"""The harness of the attack rows: a real edge before a recording origin, and a person signed in by PIN."""
+
+import asyncio
+import json
+import ssl
+import time
+from pathlib import Path
+
+from edge.demo.authority import DemoAuthority
+from edge.demo.processes import Child, answers, free_port
+from edge.demo.visitor import Visitor
+from tests.kit.edge_process import EdgeProcess
+from tests.kit.mail import MailSink
+from tests.kit.origin import RecordingOrigin, Seen
+from tests.kit.raw import Raw
+from tests.security.rows import A, B, OPEN, PATHS, Pass, Row
+
+CONFIG = """\
+demo: true
+auth_domain: login.sekisho.localhost
+listen: ["127.0.0.1:{tls}"]
+plain: ["127.0.0.1:{plain}"]
+workers: 1
+monitor: 127.0.0.1:{monitor}
+access_log: {folder}/access.log
+state: sqlite:///{folder}/state.db
+state_folder: {folder}/state
+certificates: [{{certificate: {folder}/edge.pem, key: {folder}/edge.key}}]
+mail: {{server: "smtp://127.0.0.1:{smtp}", from: "access@sekisho.localhost"}}
+timeouts: {{body_idle: {body_idle}}}
+identity_providers: [{{name: One-time PIN, type: onetimepin}}]
+routes:
+  - {{hostname: "*.sekisho.localhost", service: "{origin}"}}
+applications:
+  - name: Open
+    domain: open.sekisho.localhost
+    policies: [{{name: All, decision: bypass, include: [everyone]}}]
+  - name: A
+    domain: app-a.sekisho.localhost
+    policies: [{{name: Alice, decision: allow, include: [{{email: alice@example.com}}]}}]
+  - name: B
+    domain: app-b.sekisho.localhost
+    policies: [{{name: Alice, decision: allow, include: [{{email: alice@example.com}}]}}]
+  - name: Public
+    domain: paths.sekisho.localhost
+    policies: [{{name: All, decision: bypass, include: [everyone]}}]
+  - name: Admin
+    domain: paths.sekisho.localhost/admin
+    policies: [{{name: Alice, decision: allow, include: [{{email: alice@example.com}}]}}]
+  - name: Office
+    domain: office.sekisho.localhost
+    policies: [{{name: Office, decision: bypass, include: [{{ip: 10.0.0.0/8}}]}}]
+"""
+
+
+class Checkpoint:
+    """One edge for a whole test session; `clear()` between tests forgets what the origin saw."""
+
+    body_idle = 2.0
+    tls_only = False
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.origin = RecordingOrigin()
+        self.mail = MailSink(folder)
+        self.tls_port, self.plain_port = free_port(), free_port()
+        self.authority = DemoAuthority()
+        names = [OPEN, A, B, PATHS, "login.sekisho.localhost", "office.sekisho.localhost",
+                 "*.sekisho.localhost"]
+        self.authority.issue(names, folder / "edge.pem", folder / "edge.key")
+        self.edge = EdgeProcess(
+            CONFIG.format(
+                folder=folder, tls=self.tls_port, plain=self.plain_port, monitor=free_port(),
+                smtp=self.mail.port, origin=self.origin.url, body_idle=self.body_idle,
+            ),
+            folder,
+        )
+        self.tls = ssl.create_default_context(cadata=self.authority.pem().decode())
+        self._visitor: Visitor | None = None
+
+    def close(self) -> None:
+        self.edge.stop()
+        self.mail.close()
+        self.origin.close()
+
+    def clear(self) -> None:
+        self.origin.clear()
+
+    # --- clients ---------------------------------------------------------------------------------
+
+    def client(self, *, tls: bool = False, name: str = OPEN, timeout: float = 5.0) -> Raw:
+        if tls:
+            return Raw(("127.0.0.1", self.tls_port), tls=self.tls, server_name=name, timeout=timeout)
+        return Raw(("127.0.0.1", self.plain_port), timeout=timeout)
+
+    def url(self, host: str, path: str = "/") -> str:
+        return f"http://{host}:{self.plain_port}{path}"
+
+    def visitor(self) -> Visitor:
+        """Return a browser in which alice@example.com is signed in at A, B and /admin."""
+        if self._visitor is None:
+            self._visitor = asyncio.run(self._sign_in())
+        return self._visitor
+
+    def cookie(self, host: str) -> str:
+        return self.visitor().cookies(host)
+
+    def token(self, host: str) -> str:
+        jar = self.visitor().jar[host]
+        return next(v for k, v in jar.items() if k.startswith("CF_Authorization"))
+
+    async def _sign_in(self) -> Visitor:
+        visitor = Visitor(self.plain_port)
+        page = await visitor.get(self.url(A), follow=True)
+        sent = await visitor.submit(page, page.form("email"), email="alice@example.com")
+        field = "code" if 'name="code"' in sent.text else "pin"
+        code = await asyncio.to_thread(self.mail.code, "alice@example.com")
+        done = await visitor.submit(sent, sent.form(field), **{field: code})
+        assert done.status == 200, f"{done.status} at {done.url}"
+        for url in (self.url(B), self.url(PATHS, "/admin")):
+            reply = await visitor.get(url, follow=True)
+            assert reply.status == 200, f"{reply.status} at {reply.url}"
+        self.origin.clear()
+        return visitor
+
+    # --- verdicts --------------------------------------------------------------------------------
+
+    def refused(self, row: Row, *, tls: bool = False) -> None:
+        """One answer with a status of the row, the connection closed, and the origin saw nothing."""
+        with self.client(tls=tls) as c:
+            pieces = [row.send] if isinstance(row.send, bytes) else list(row.send)
+            pieces[-1] += row.after
+            c.send(*pieces, pause=row.pause)
+            answer = c.answer(timeout=row.wait)
+            assert answer.status in row.status, f"{answer.status}: {answer.body[:200]!r}"
+            assert (answer.get("connection") or "").lower() == "close"
+            rest = c.closed()
+            assert rest is not None, "the connection stayed open"
+            assert rest == b"", f"more than one answer: {rest[:200]!r}"
+        assert not self.origin.requests, f"the origin saw {self.origin.requests[0].raw!r}"
+
+    def accepted(self, row: Pass, *, tls: bool = False) -> list[Seen]:
+        """The row's answers come back, the origin saw its requests, and the row's check holds."""
+        with self.client(tls=tls) as c:
+            pieces = [row.send] if isinstance(row.send, bytes) else list(row.send)
+            c.send(*pieces)
+            got = [c.answer(row.method).status for _ in row.answers]
+            assert got == row.answers
+        seen = self.origin.wait(row.count)
+        assert len(self.origin.requests) == row.count
+        if row.check:
+            row.check(seen)
+        return seen
+
+    # --- the log ---------------------------------------------------------------------------------
+
+    def log(self, since: int = 0) -> list[dict[str, object]]:
+        path = self.folder / "access.log"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [json.loads(line) for line in lines[since:]]
+
+    def logged(self, since: int, count: int, patience: float = 3.0) -> list[dict[str, object]]:
+        deadline = time.monotonic() + patience
+        while len(self.log(since)) < count and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return self.log(since)

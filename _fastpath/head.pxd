@@ -72,6 +72,7 @@ cdef enum FieldId:           # what a field name means to us; order is free, F_C
     F_LOCATION
     F_STRICT_TRANSPORT_SECURITY
     F_ALT_SVC
+    F_REFUSED                # a framing name in disguise (`Transfer_Encoding`, `Content.Length`): the head is refused
     F_COUNT
 
 
@@ -113,9 +114,30 @@ cdef struct Head:
     Field fields[MAX_FIELDS]
 
 
+cdef enum Class:             # what a byte may be, for CLASS[byte] & …
+    C_NAME = 1               # letter, digit, '-': an ordinary byte of a field name
+    C_TOKEN = 2              # any byte of a token (RFC 9110 §5.6.2)
+    C_METHOD = 4             # a token byte that is not a lower-case letter
+    C_TARGET = 8             # may stand raw in a request target: visible ASCII but " # < > and backslash
+    C_HEX = 16
+    C_UNRESERVED = 32        # letter, digit, - . _ ~
+    C_HOST = 64              # letter, digit, - . _
+
+cdef uint8_t CLASS[256]
+cdef int8_t HEX[256]         # value of a hexadecimal digit, -1 = none
+
+
+cdef uint8_t field_id(const uint8_t* name, size_t n) noexcept nogil
+    # FieldId of a name (any case). Owned names are found with any token byte in place of '-' too.
+cdef uint8_t plain_id(const uint8_t* name, size_t n) noexcept nogil
+    # The same for a non-empty name whose bytes are all C_NAME.
 cdef int host_normal(Slice host, uint8_t* out, size_t room, Slice* name, int32_t* port) noexcept nogil
-    # Lower-case host without port and trailing dot, written to out; port -1 when absent. Wire code.
+    # Lower-case host without port and trailing dot, written to out (host.len bytes are enough); an IPv6
+    # literal keeps its brackets; port -1 when absent. Wire code.
 cdef int path_normal(Slice path, bint encoded_slash, uint8_t* out, size_t room, Slice* normal) noexcept nogil
     # Normal form (section D): unreserved decoded, slashes merged, dot segments removed, hex in upper case.
     # `out` needs path.len bytes. Wire code; refuses what section D refuses. Idempotent.
-cdef uint8_t field_id(const uint8_t* name, size_t n) noexcept nogil
+cdef bint path_covers(Slice rule, Slice path) noexcept nogil
+    # True when a rule for `rule` (normal form; "/" or "" covers all) speaks about `path` (normal form):
+    # segment by segment, each of the path's taken without its `;parameters` and trailing dots, which
+    # some origins ignore (D07 /admin;x, D09 /admin., D13 /administrator is another one).

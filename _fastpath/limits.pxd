@@ -21,9 +21,11 @@ cpdef enum:
                                         # request-line-invalid and close
     MAX_LENGTH_DIGITS = 18              # digits of Content-Length, so that no sum of two overflows;
                                         # over it: 400 length-invalid and close
+    MAX_OPTIONS = 32                    # options in the Connection fields of one head, empty ones
+                                        # included; over it: 400 field-value-invalid and close
 
     # -- HTTP bodies (http1) --
-    MAX_CHUNK_DIGITS = 15               # hexadecimal digits of a chunk size, leading zeros
+    MAX_CHUNK_DIGITS = 16               # hexadecimal digits of a chunk size, leading zeros
                                         # included; over it: 400 chunk-size-invalid and close
     MAX_CHUNK_EXTENSION = 16384         # bytes of chunk extensions in one body; over it: 400
                                         # chunk-overhead and close

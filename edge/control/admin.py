@@ -1,7 +1,8 @@
 """The administration application: HTTP and JSON on admin.sock, for the command line.
 
 Who can connect is the root of trust: the socket is 0600 in a 0700 folder and the kernel says which
-user is at the other end. It shares no route with the public application, and workers never open it."""
+user is at the other end. It shares no route with the public application;
+workers never open it."""
 
 import json
 from collections.abc import Sequence

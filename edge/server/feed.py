@@ -20,7 +20,7 @@ import socket
 import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import msgpack  # type: ignore[import-untyped]
 
@@ -107,14 +107,14 @@ class Peer(asyncio.Protocol):
         self.links: list[Message] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
         pid, uid = peer_of(transport.get_extra_info("socket"))
         if uid not in (0, os.geteuid()) or not self._server.admits(pid):
             log.warning("feed: refused a stranger, pid %d uid %d", pid, uid)
-            transport.abort()
+            cast(asyncio.Transport, transport).abort()
             return
         self.pid = pid
-        self._transport = transport
+        # uvloop's transports don't inherit from asyncio's
+        self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         if self._transport is None:  # refused
@@ -254,8 +254,7 @@ class FeedClient(asyncio.Protocol):
             await asyncio.sleep(0.05)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
         self._frames, self._received = Frames(), 0
         self._cut.clear()
         self.send({"t": "hello", "slot": self.slot, "pid": os.getpid()})

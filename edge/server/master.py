@@ -25,6 +25,7 @@ from edge.server.listener import ListenError, Sockets, bind_all, bind_unix, pass
 from edge.server.notify import Notifier
 from edge.server.plan import CHANNEL_FD, MASTER_PID, PLAN_FD, Plan, inherited_plan, plan_file
 
+MODULES = ("edge.server.control", "edge.server.worker")
 EX_REFUSED = 78  # EX_CONFIG: starting again would end the same way
 TURN = 0.5  # seconds, the longest sleep of the loop
 BEAT_WORKER = 5.0  # seconds without a beat after which a worker is killed
@@ -72,16 +73,16 @@ class Master:
 
     def __init__(
         self, plan: Plan, sockets: Sockets, feed: socket.socket, notifier: Notifier,
-        *, clock: Callable[[], float] = time.monotonic,
+        *, modules: tuple[str, str] = MODULES, clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.plan = plan
         self.sockets = sockets
         self.feed = feed
         self.notifier = notifier
         self.clock = clock
-        self.control = Child("control", "edge.server.control", -1, BEAT_CONTROL, START_CONTROL)
+        self.control = Child("control", modules[0], -1, BEAT_CONTROL, START_CONTROL)
         self.workers = [
-            Child(f"worker {slot}", "edge.server.worker", slot, BEAT_WORKER, START_WORKER)
+            Child(f"worker {slot}", modules[1], slot, BEAT_WORKER, START_WORKER)
             for slot in range(plan.workers)
         ]
         self.adopters: dict[int, int] = {}  # slot without a ready worker -> who accepts for it
@@ -370,18 +371,21 @@ def hold_lock(path: Path) -> int:
     return fd
 
 
-def build_master(plan: Plan, passed: Iterable[tuple[str, socket.socket]]) -> Master:
+def build_master(
+    plan: Plan, passed: Iterable[tuple[str, socket.socket]], modules: tuple[str, str] = MODULES
+) -> Master:
     """Bind everything and return the master; raises ListenError, AlreadyRuns or OSError."""
     plan.folder.make()
     hold_lock(plan.folder.lock)
     sockets = bind_all(plan.listeners, plan.workers, list(passed))
-    return Master(plan, sockets, bind_unix(plan.folder.feed_socket), Notifier())
+    feed = bind_unix(plan.folder.feed_socket)
+    return Master(plan, sockets, feed, Notifier(), modules=modules)
 
 
-def main() -> int:
+def main(modules: tuple[str, str] = MODULES) -> int:
     start_journal("master")
     try:
-        master = build_master(inherited_plan(), passed_sockets())
+        master = build_master(inherited_plan(), passed_sockets(), modules)
     except (ListenError, AlreadyRuns, OSError) as error:
         log.error("%s", error)
         return 1

@@ -138,3 +138,22 @@ cpdef enum:
                                         # stream-timeout
     RESET_HELD = 30000                  # milliseconds that RST waits for the ACK of a stream that we
                                         # opened; over it: it is sent
+    # -- Links and service tables (carrier, tunnel) --
+    MAX_CONTROL_MESSAGE = 1048576       # bytes of one control-stream message; over it: link-protocol,
+                                        # the link is closed
+    MAX_STREAM_HEADER = 4096            # bytes of one stream header or refusal; over it: link-protocol,
+                                        # the link is closed
+    MAX_HELD = 33554432                 # bytes that one paused stream may hold, above every receive
+                                        # window; over it: buffer-full, the link is closed
+    FLUSH_BLOCK = 65536                 # bytes of frames put together for one write; over it: another
+                                        # write in the same turn
+    LINK_NOTSENT = 131072               # bytes of a link's socket that the kernel has not sent yet; over
+                                        # it: frames wait in the mux, where they are scheduled
+    LINK_TICK = 1000                    # milliseconds between two looks of a link at the clock; over it:
+                                        # a time-out is noticed that much later
+    MAX_TABLE_ENTRIES = 1000            # entries of one service table; over it: table refused
+    MAX_TABLE_PATHS = 64                # entries with a path in one service table; over it: table refused
+    MAX_HOSTS_CACHED = 1024             # hosts whose rules one table keeps ready; over it: all are built
+                                        # again when asked for
+    TABLE_KEPT = 60000                  # milliseconds that a replaced service table is still served; over
+                                        # it: tunnel-table-unknown

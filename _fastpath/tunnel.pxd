@@ -1,16 +1,13 @@
-"""The mux over a transport: links of connectors, of sibling workers, and the pipes that their streams are.
+"""The edge's side of tunnels: service tables, connectors' links, sibling workers, and the choice among them.
 
-Three ends share `Carrier` (one Mux on one Pipe): an edge's end of a connector's link, a connector's end of it,
-and a worker's end of a Unix socket to a sibling. `Links` is a worker's view of all that it can reach; it is asked
-twice per request: resolve() which service and link, open() for a stream when the pool has none."""
+`Links` is a worker's view of all that it can reach through tunnels; it is asked twice per request: resolve() which
+service and link, open() for a stream when the pool has none."""
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-from _fastpath.buffer cimport Buffer
+from _fastpath.carrier cimport Carrier
 from _fastpath.endpoint cimport Pipe, Receiver
-from _fastpath.mux cimport Mux, MuxEvents
 from _fastpath.slice cimport Slice
-from _fastpath.stream cimport Stream
 
 
 cdef enum ServiceKind:
@@ -44,55 +41,6 @@ cdef struct Warrant:         # on whose behalf a stream is opened; travels only 
     uint64_t expiry          # unix seconds when the session ends; 0 = none (bypass, service policy without end)
 
 
-cdef class Carrier(MuxEvents):
-    """One Mux on one Pipe: feeds, flushes once per loop turn, ticks, and lets go of everything when it is lost."""
-    cdef Pipe pipe
-    cdef Mux mux
-    cdef Receiver ear                                  # what the pipe talks to
-    cdef object loop
-    cdef object flush_handle                           # call_soon handle while a flush is planned
-    cdef object timer                                  # call_at handle of mux.deadline()
-    cdef uint64_t timer_due                            # microseconds, 0 = no timer
-    cdef readonly bint lost                            # the transport is gone
-    cdef readonly int why                              # errors.Reason of the loss
-    cdef readonly uint32_t round_trip                  # microseconds, smoothed; 0 = unknown
-    cdef readonly uint32_t streams                     # streams that carry requests now
-    cdef readonly uint64_t number                      # of this carrier in this process
-    cdef Stream control                                # stream 1
-    cdef Buffer control_in                             # bytes of a control message not yet whole
-    cdef int start(self, Pipe pipe, bint client) except -1
-    cdef int flush(self) except -1
-    cdef int plan_flush(self) except -1
-    cdef int plan_tick(self) except -1
-    cdef int drop(self, int reason) except -1          # close the link now
-    cdef int gone(self, int reason) except -1          # the pipe was lost; called once
-    cdef int accept_stream(self, Stream s) except -1   # hook: the other side opened s, which is not the control stream
-    cdef int control_message(self, bytes message) except -1     # hook: one whole message of the control stream
-    cdef int ended(self) except -1                     # hook: after gone()
-
-
-cdef class MuxPipe(Pipe):
-    """A mux stream behind the Pipe interface, with back-pressure both ways: while paused it keeps what arrives
-    (never more than the receive window) and lets the window run out."""
-    cdef Carrier carrier
-    cdef Stream stream
-    cdef Buffer held                                   # arrived while paused
-    cdef size_t debt                                   # bytes handed up whose window has not been given back
-    cdef uint8_t waiting                               # what comes before the payload: a status byte, a stream header, nothing
-    cdef bint paused
-    cdef bint delivering                               # inside receiver.on_data: no second delivery
-    cdef bint saw_end                                  # FIN came
-    cdef bint told_end                                 # ... and the receiver knows
-    cdef bint closing
-    cdef bint finished                                 # on_lost was called, or will never be
-    cdef object turn                                   # call_soon handle of a delivery after resume()
-    cdef int feed(self, const uint8_t* p, size_t n) except -1
-    cdef int deliver(self) except -1
-    cdef int preface(self) except -1
-    cdef int stream_end(self) except -1
-    cdef int finish(self, int reason) except -1
-
-
 cdef class Entry:
     """One line of a service table, as the edge needs it."""
     cdef readonly uint32_t index
@@ -104,35 +52,43 @@ cdef class Entry:
     cdef readonly bint match_sni
     cdef readonly bytes host_header
     cdef readonly bytes service                        # as announced, for display
-    cdef uint64_t pool
+    cdef uint64_t pool                                 # number of (link, table version, index)
+    @staticmethod
+    cdef Entry new(object values, int position)
+    cdef bint takes(self, bytes host)
+
+
+cdef class Rules:
+    """The entries of one table that may take one host, in order, ready to be asked for a path."""
+    cdef list patterned                                # entries with a path, before `plain`
+    cdef Entry plain                                   # the first entry without a path: takes what no pattern took
+    cdef object patterns                               # re2.Set over `patterned`, or None
+    cdef Entry match(self, Slice path)
 
 
 cdef class Table:
     """One announced version of a service table; immutable."""
     cdef readonly uint32_t version
     cdef readonly list entries                         # of Entry, in the file's order
-    cdef dict hosts                                    # host -> tuple(entries that may match, re2.Set or None)
-    cdef set denied                                    # exact hostnames and "*.suffix" that the edge doesn't route here
-    cdef Entry find(self, Slice host, Slice path)      # None: no entry matches
-    cdef tuple rules_of(self, bytes host)
+    cdef dict hosts                                    # host -> Rules
+    cdef Entry match(self, Slice host, Slice path)     # None: no entry matches
+    cdef Rules rules_of(self, bytes host)
 
 
 cdef class Link(Carrier):
     """The edge's end of one connector's link."""
-    cdef object owner                                  # Links
+    cdef Links owner
     cdef readonly bytes tunnel                         # id; empty until accepted
-    cdef readonly bytes replica                        # id of the connector process
     cdef readonly Table table                          # None until announced
-    cdef readonly bint draining                        # no new streams
-    cdef object user                                   # what `hooks` keeps with it
-    cdef uint64_t since
+    cdef public object user                            # what the hooks keep with it
 
 
 cdef class Sibling(Carrier):
     """One worker's end of the Unix socket to another worker of the node."""
-    cdef object owner                                  # Links
-    cdef readonly int slot                             # of the other worker; -1 until it said
+    cdef Links owner
     cdef dict remotes                                  # number of the link there -> Remote
+    cdef public object user                            # what the hooks keep with it
+    cdef int take_away(self, uint64_t there, Links owner) except -1
 
 
 cdef class Remote:
@@ -142,22 +98,21 @@ cdef class Remote:
     cdef readonly bytes tunnel
     cdef readonly Table table
     cdef readonly uint32_t round_trip
-    cdef readonly uint32_t streams                     # opened by this worker
+    cdef readonly uint32_t streams                     # as the sibling told
     cdef Sibling sibling
 
 
 cdef class Links:
     """Everything that this worker can reach through tunnels."""
     cdef object loop
-    cdef object hooks                                  # Python side: opened, message, lost, check (see tunnel.pyi)
-    cdef readonly int slot
-    cdef readonly int slots
+    cdef object hooks                                  # Python side (see tunnel.pyi)
     cdef dict local                                    # tunnel id -> list of Link, accepted ones only
     cdef dict remote                                   # tunnel id -> list of Remote
     cdef dict numbers                                  # number -> Link or Remote
     cdef set links                                     # every Link, accepted or not
     cdef set siblings                                  # every Sibling
-    cdef list parted                                   # (due, table) of links and tables that went: their slices live 60 s more
+    cdef list parted                                   # (due, object): what slices may still point into
+    cdef list relays                                   # (expiry, application, session, tunnel, Inbound)
 
     cdef int accept(self, Pipe pipe) except -1
         # A connector's TlsPipe after the handshake under PROFILE_TUNNEL. Takes the pipe over; the hooks check the certificate.
@@ -171,3 +126,9 @@ cdef class Links:
         # A new stream to the service; payload may be written at once. The pipe strips the status byte; a refusal is
         # receiver.on_lost(reason) with one of the origin-* reasons, before any on_data. None: the link went away
         # between resolve() and open(): resolve again.
+    # private to tunnel.pyx
+    cdef int keep(self, object thing) except -1
+    cdef int forget(self, Link link) except -1
+    cdef int adopt(self, Pipe pipe, bint client) except -1
+    cdef int fill(self, Service* out, Table table, Slice host, Slice path, uint64_t number, bytes tunnel,
+                  uint32_t round_trip, bint relayed) except -1

@@ -272,9 +272,15 @@ cdef class Carrier(MuxEvents):
         """Why the link was lost, a reason's name; empty while it lives."""
         return reason_name(self.why).decode() if self.lost else ""
 
-    def pipe_of(self):
-        """Return the transport's pipe (peer_certificate, peer_address), or None when it is gone."""
-        return self.pipe
+    def peer_certificate(self):
+        """Return the DER of the certificate that the other side showed; None without TLS or when it is gone."""
+        if isinstance(self.pipe, TlsPipe) and (<TlsPipe>self.pipe).tls is not None:
+            return (<TlsPipe>self.pipe).tls.peer_certificate()
+        return None
+
+    def peer_address(self):
+        """Return (host, port) of the other side; None for a Unix socket or when it is gone."""
+        return (<TcpPipe>self.pipe).peer_address() if isinstance(self.pipe, TcpPipe) else None
 
     cdef int accept_stream(self, Stream s) except -1:
         raise_wire(-<int>R_LINK_ROLE, f"stream {s.id} may not be opened here")

@@ -11,15 +11,19 @@ from edge.wire.errors import BadMessage
 from edge.wire.messages import Message, parse
 
 MAX_MESSAGE = 1 << 20  # bytes of one control message; over it: the link is closed
-MAX_ENTRIES = 1000  # entries of one service table; over it: table refused
 _LENGTH = struct.Struct(">I")
 
 
 def pack(message: Message) -> bytes:
     """Return the message with its length in front."""
-    body: bytes = msgpack.packb(message.to_map(), use_bin_type=True)
+    return pack_map(message.to_map())
+
+
+def pack_map(values: dict[str, Any]) -> bytes:
+    """Return any map with a kind `t` as one message: what sibling workers say to each other."""
+    body: bytes = msgpack.packb(values, use_bin_type=True)
     if len(body) > MAX_MESSAGE:
-        raise BadMessage(f"{message.kind} is larger than {MAX_MESSAGE} bytes")
+        raise BadMessage(f"{values['t']} is larger than {MAX_MESSAGE} bytes")
     return _LENGTH.pack(len(body)) + body
 
 

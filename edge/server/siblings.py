@@ -1,0 +1,157 @@
+"""Worker to worker: who is there, and which links each has (design §7, relays between workers).
+
+Every worker listens on `run/worker-<slot>.sock` and dials the workers of lower slots, so that a
+pair shares one mux. On its control stream both say which links they have: `hello{slot}`,
+`link{link,tunnel,round_trip,streams,version,entries}`, `numbers{links}`, `gone{link}`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+from _fastpath.tunnel import Link, Links, Sibling, Table, TableError
+from edge.server.feed import parent_of, peer_of
+from edge.wire.errors import BadMessage
+from edge.wire.framing import pack_map, unpack_map
+
+log = logging.getLogger("sekisho.siblings")
+
+
+class Siblings:
+    """This worker's sockets to the others, and what it tells them."""
+
+    def __init__(self, folder: Path, *, slot: int, slots: int, master: int | None = None) -> None:
+        self.folder = folder
+        self.slot, self.slots = slot, slots
+        self.master = os.getppid() if master is None else master
+        self._server: asyncio.AbstractServer | None = None
+        self._dialling: set[int] = set()
+        self._reached: dict[int, Sibling] = {}
+
+    def path(self, slot: int) -> Path:
+        """Return the socket of the worker in `slot`."""
+        return self.folder / f"worker-{slot}.sock"
+
+    async def listen(self, links: Links) -> None:
+        """Bind this worker's socket (an older one of the same slot is replaced), and dial others."""
+        loop = asyncio.get_running_loop()
+        path = self.path(self.slot)
+        path.unlink(missing_ok=True)
+        self._server = await loop.create_unix_server(
+            lambda: links.sibling_pipe(False)[0], str(path)
+        )
+        path.chmod(0o600)
+        self.tick(links)
+
+    def close(self) -> None:
+        """Stop listening."""
+        if self._server is not None:
+            self._server.close()
+            self.path(self.slot).unlink(missing_ok=True)
+
+    def allowed(self, sock: socket.socket) -> bool:
+        """Return True when the other end is this service's user and a child of our master."""
+        pid, uid = peer_of(sock)
+        return uid == os.geteuid() and parent_of(pid) == self.master
+
+    def tick(self, links: Links) -> None:
+        """Dial whom it is our turn to dial, and send numbers; called every second."""
+        for slot in range(self.slot):
+            if slot not in self._reached and slot not in self._dialling:
+                self._dialling.add(slot)
+                task = asyncio.get_running_loop().create_task(self._dial(links, slot))
+                task.add_done_callback(lambda _, slot=slot: self._dialling.discard(slot))
+        mine = [link for link in links.all() if link.table is not None and not link.draining]
+        if mine:
+            numbers = [[link.number, link.round_trip, link.streams] for link in mine]
+            self._tell(links, {"t": "numbers", "links": numbers})
+
+    async def _dial(self, links: Links, slot: int) -> None:
+        loop = asyncio.get_running_loop()
+        protocol, ready = links.sibling_pipe(True)
+        with contextlib.suppress(OSError, TimeoutError):
+            await asyncio.wait_for(
+                loop.create_unix_connection(lambda: protocol, str(self.path(slot))), 2.0
+            )
+            if ready is not None:
+                await ready
+
+    # -- saying ------------------------------------------------------------------------------------
+
+    def greet(self, links: Links, sibling: Sibling) -> None:
+        """Tell a new sibling who this is and every link that it may use."""
+        sibling.user = -1
+        self._send(sibling, {"t": "hello", "slot": self.slot})
+        for link in links.all():
+            if link.table is not None and not link.draining:
+                self._send(sibling, _link(link))
+
+    def offer(self, links: Links, link: Link) -> None:
+        """Tell all siblings about a link's new table."""
+        if not link.draining:
+            self._tell(links, _link(link))
+
+    def withdraw(self, links: Links, link: Link) -> None:
+        """Tell all siblings that a link takes no new streams."""
+        self._tell(links, {"t": "gone", "link": link.number})
+
+    def _tell(self, links: Links, message: dict[str, Any]) -> None:
+        for sibling in links.all_siblings():
+            self._send(sibling, message)
+
+    def _send(self, sibling: Sibling, message: dict[str, Any]) -> None:
+        # the accepting end has no control stream before the dialling one has said hello
+        sibling.send(pack_map(message))
+
+    # -- hearing -----------------------------------------------------------------------------------
+
+    def hear(self, sibling: Sibling, body: bytes) -> None:
+        """Take one message of a sibling; it runs the same code, so a broken one ends the socket."""
+        try:
+            message = unpack_map(body)
+            self._take(sibling, message)
+        except (BadMessage, KeyError, TypeError, ValueError, TableError):
+            log.exception("a sibling said what no worker says")
+            sibling.close("link-protocol")
+
+    def _take(self, sibling: Sibling, message: dict[str, Any]) -> None:
+        kind = message["t"]
+        if kind == "hello":
+            sibling.user = slot = int(message["slot"])
+            self._reached[slot] = sibling
+        elif kind == "link":
+            table = Table(message["version"], message["entries"])
+            sibling.offer(
+                message["link"], message["tunnel"], table, message["round_trip"], message["streams"]
+            )
+        elif kind == "numbers":
+            known = set(sibling.known())
+            for number, round_trip, streams in message["links"]:
+                if number in known:
+                    sibling.offer(number, "", None, round_trip, streams)
+        elif kind == "gone":
+            sibling.withdraw(message["link"])
+
+    def parted(self, sibling: Sibling) -> None:
+        """Forget a sibling that went away."""
+        if self._reached.get(sibling.user) is sibling:
+            del self._reached[sibling.user]
+
+
+def _link(link: Link) -> dict[str, Any]:
+    table = link.table
+    return {
+        "t": "link",
+        "link": link.number,
+        "tunnel": link.tunnel.decode(),
+        "round_trip": link.round_trip,
+        "streams": link.streams,
+        "version": table.version if table is not None else 0,
+        "entries": list(link.user.entries),
+    }

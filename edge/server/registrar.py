@@ -140,9 +140,9 @@ class Registrar:
         return self.siblings is not None and self.siblings.allowed(sock)
 
     def sibling_opened(self, sibling: Sibling, client: bool) -> None:
-        """Tell a new sibling everything."""
+        """Note a new socket to a sibling."""
         if self.siblings is not None:
-            self.siblings.greet(self.links, sibling)
+            self.siblings.opened(self.links, sibling, client)
 
     def sibling_lost(self, sibling: Sibling) -> None:
         """Note that a sibling went; it is dialled again by whose turn it is."""
@@ -375,7 +375,7 @@ class Registrar:
         self.links.recheck(int(self.clock()))
 
     async def push(
-        self, tunnel: str, version: int, entries: list[dict[str, Any]], timeout: float = 10.0
+        self, tunnel: str, version: int, entries: list[dict[str, Any]], within: float = 10.0
     ) -> list[wire.Configured]:
         """Push an edge-owned table to every link of a tunnel here; return the answers that came."""
         waiting = []
@@ -386,7 +386,7 @@ class Registrar:
             waiting.append(future)
         if not waiting:
             return []
-        done, _ = await asyncio.wait(waiting, timeout=timeout)
+        done, _ = await asyncio.wait(waiting, timeout=within)
         return [one.result() for one in done if not one.cancelled()]
 
     async def drain(self, seconds: float = 30.0) -> None:
@@ -396,7 +396,7 @@ class Registrar:
             self._ask_to_leave(link, seconds)
         end = self.loop.time() + seconds
         while self.loop.time() < end and any(link.streams for link in self.links.all()):
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)  # noqa: ASYNC110  streams are counted in C, nothing signals
         for link in self.links.all():
             link.close("draining")
         for sibling in self.links.all_siblings():

@@ -12,6 +12,8 @@ import contextlib
 import logging
 import os
 import socket
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,15 @@ from edge.wire.errors import BadMessage
 from edge.wire.framing import pack_map, unpack_map
 
 log = logging.getLogger("sekisho.siblings")
+
+
+@dataclass(slots=True)
+class Known:
+    """What is known of the worker at the other end of one socket."""
+
+    links: Links
+    slot: int = -1  # until it said hello
+    greeted: bool = False
 
 
 class Siblings:
@@ -39,7 +50,7 @@ class Siblings:
         return self.folder / f"worker-{slot}.sock"
 
     async def listen(self, links: Links) -> None:
-        """Bind this worker's socket (an older one of the same slot is replaced), and dial others."""
+        """Bind this worker's socket (an older one of its slot is replaced), and dial others."""
         loop = asyncio.get_running_loop()
         path = self.path(self.slot)
         path.unlink(missing_ok=True)
@@ -66,11 +77,14 @@ class Siblings:
             if slot not in self._reached and slot not in self._dialling:
                 self._dialling.add(slot)
                 task = asyncio.get_running_loop().create_task(self._dial(links, slot))
-                task.add_done_callback(lambda _, slot=slot: self._dialling.discard(slot))
+                task.add_done_callback(partial(self._dialled, slot))
         mine = [link for link in links.all() if link.table is not None and not link.draining]
         if mine:
             numbers = [[link.number, link.round_trip, link.streams] for link in mine]
             self._tell(links, {"t": "numbers", "links": numbers})
+
+    def _dialled(self, slot: int, task: asyncio.Task[None]) -> None:
+        self._dialling.discard(slot)
 
     async def _dial(self, links: Links, slot: int) -> None:
         loop = asyncio.get_running_loop()
@@ -84,9 +98,15 @@ class Siblings:
 
     # -- saying ------------------------------------------------------------------------------------
 
+    def opened(self, links: Links, sibling: Sibling, client: bool) -> None:
+        """Note a new socket; who dialled speaks first, as the control stream is its to open."""
+        sibling.user = Known(links)
+        if client:
+            self.greet(links, sibling)
+
     def greet(self, links: Links, sibling: Sibling) -> None:
-        """Tell a new sibling who this is and every link that it may use."""
-        sibling.user = -1
+        """Tell a sibling who this is and every link that it may use."""
+        sibling.user.greeted = True
         self._send(sibling, {"t": "hello", "slot": self.slot})
         for link in links.all():
             if link.table is not None and not link.draining:
@@ -103,10 +123,10 @@ class Siblings:
 
     def _tell(self, links: Links, message: dict[str, Any]) -> None:
         for sibling in links.all_siblings():
-            self._send(sibling, message)
+            if sibling.user.greeted:  # else it hears everything with the greeting
+                self._send(sibling, message)
 
     def _send(self, sibling: Sibling, message: dict[str, Any]) -> None:
-        # the accepting end has no control stream before the dialling one has said hello
         sibling.send(pack_map(message))
 
     # -- hearing -----------------------------------------------------------------------------------
@@ -123,8 +143,10 @@ class Siblings:
     def _take(self, sibling: Sibling, message: dict[str, Any]) -> None:
         kind = message["t"]
         if kind == "hello":
-            sibling.user = slot = int(message["slot"])
+            sibling.user.slot = slot = int(message["slot"])
             self._reached[slot] = sibling
+            if not sibling.user.greeted:
+                self.greet(sibling.user.links, sibling)
         elif kind == "link":
             table = Table(message["version"], message["entries"])
             sibling.offer(
@@ -140,8 +162,8 @@ class Siblings:
 
     def parted(self, sibling: Sibling) -> None:
         """Forget a sibling that went away."""
-        if self._reached.get(sibling.user) is sibling:
-            del self._reached[sibling.user]
+        if self._reached.get(sibling.user.slot) is sibling:
+            del self._reached[sibling.user.slot]
 
 
 def _link(link: Link) -> dict[str, Any]:

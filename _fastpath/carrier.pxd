@@ -31,6 +31,7 @@ cdef class Carrier(MuxEvents):
     cdef object flush_call                             # bound method, made once
     cdef bint flush_planned
     cdef object timer                                  # handle of the next tick
+    cdef uint64_t ticks
     cdef readonly bint lost                            # the transport is gone, or will be
     cdef int why                                       # errors.Reason of the loss; 0 = closed by the other side
     cdef readonly uint32_t round_trip                  # microseconds, smoothed; 0 = unknown
@@ -40,7 +41,7 @@ cdef class Carrier(MuxEvents):
     cdef readonly bint draining                        # no new streams on this link
     cdef Stream control                                # stream 1
     cdef Buffer control_in                             # bytes of a control message not yet whole
-    cdef int start(self, Pipe pipe, bint client, bint accept_streams) except -1
+    cdef int start(self, Pipe pipe, bint client, int accept_streams) except -1
     cdef int flush(self) except -1
     cdef int drop(self, int reason) except -1          # close the link now
     cdef int gone(self, int reason) except -1          # the pipe was lost; called once
@@ -66,10 +67,12 @@ cdef class MuxPipe(Pipe):
     cdef bint closing                                  # close() was called: what still comes is dropped
     cdef bint finished                                 # the receiver had its last call
     cdef bint turn_planned
+    cdef bint parted                                   # both FINs are through: the mux has forgotten the stream
     cdef Inbound inbound                               # who takes the stream header, at the accepting end; else None
     cdef int feed(self, const uint8_t* p, size_t n) except -1
     cdef int hand_up(self) except -1
     cdef int preface(self) except -1
+    cdef int refused(self, bytes text) except -1
     cdef int settle(self) except -1
     cdef int stream_end(self) except -1
     cdef int stream_writable(self) except -1

@@ -10,9 +10,9 @@ from _fastpath.errors cimport (
     raise_wire, reason_name,
 )
 from _fastpath.limits cimport (
-    FLUSH_BLOCK, LINK_NOTSENT, LINK_TICK, MAX_CONTROL_MESSAGE, MAX_HELD, MAX_STREAM_HEADER, MAX_STREAMS,
+    FLUSH_BLOCK, LINK_NOTSENT, LINK_TICK, MAX_CONTROL_MESSAGE, MAX_HELD, MAX_STREAM_HEADER, MAX_STREAMS, PING_TICKS,
 )
-from _fastpath.mux cimport Mux, MuxEvents, mux_new
+from _fastpath.mux cimport ACCEPT_ANY, Mux, MuxEvents, mux_new
 from _fastpath.slice cimport Slice
 from _fastpath.stream cimport Stream
 from _fastpath.tls cimport TlsClientContext, tls_connect
@@ -76,7 +76,7 @@ cdef class Carrier(MuxEvents):
         self.number = _numbers
         self.loop = None
 
-    cdef int start(self, Pipe pipe, bint client, bint accept_streams) except -1:
+    cdef int start(self, Pipe pipe, bint client, int accept_streams) except -1:
         """Take `pipe` over; `client` is who dialled, and opens the control stream at once."""
         self.pipe = pipe
         self.ear = Ear.__new__(Ear)
@@ -97,7 +97,7 @@ cdef class Carrier(MuxEvents):
     cdef int on_open(self, Stream s) except -1:
         if self.control is None and s.id == 1:
             self.control = s
-            return 0
+            return s.accept()
         self.total += 1
         return self.accept_stream(s)
 
@@ -125,6 +125,13 @@ cdef class Carrier(MuxEvents):
             return (<MuxPipe>s.user).finish(self.why if self.lost and self.why else reason)
         return 0
 
+    cdef int on_closed(self, Stream s) except -1:
+        if s is self.control:
+            raise_wire(-<int>R_LINK_LOST, "the control stream was ended")
+        if s.user is not None:
+            (<MuxPipe>s.user).parted = True
+        return 0
+
     cdef int on_writable(self, Stream s) except -1:
         if s.user is not None:
             return (<MuxPipe>s.user).stream_writable()
@@ -138,6 +145,9 @@ cdef class Carrier(MuxEvents):
 
     cdef int on_goaway(self, uint32_t code) except -1:
         self.draining = True
+        if code:                           # the other side found us at fault: nothing goes on
+            log.warning("link %d: the other side closed it with code %d", self.number, code)
+            return close_soon(self, R_LINK_GOAWAY)
         return 0
 
     cdef int on_output(self) except -1:
@@ -202,7 +212,10 @@ cdef class Carrier(MuxEvents):
         if self.lost:
             return
         self.timer = self.loop.call_later(LINK_TICK / 1000.0, self.tick)
+        self.ticks += 1
         try:
+            if self.ticks % PING_TICKS == 0:
+                self.mux.ping(now)         # a busy link is measured too
             if self.mux.deadline() != 0 and self.mux.deadline() <= now:
                 self.mux.tick(now)
             self.flush()
@@ -516,7 +529,7 @@ cdef class MuxPipe(Pipe):
         if self.finished:
             return 0
         self.stream.user = None
-        if not (self.saw_end and self.ending):
+        if not self.parted:
             self.stream.reset()
         return self.finish(reason)
 
@@ -696,6 +709,7 @@ cdef Inbound inbound_new(Carrier carrier, Stream s):
     inbound.pipe.inbound = inbound
     inbound.pipe.receiver = near
     inbound.pipe.paused = True
+    s.accept()
     return inbound
 
 
@@ -718,7 +732,7 @@ cdef class DialledLink(Carrier):
 
     def begin(self, Pipe pipe not None):
         """Take over a pipe whose handshake is done."""
-        self.start(pipe, True, True)
+        self.start(pipe, True, ACCEPT_ANY)
 
     cdef int accept_stream(self, Stream s) except -1:
         inbound_new(self, s)

@@ -12,6 +12,7 @@ from _fastpath.errors cimport (
     R_RELAY_REFUSED, R_TUNNEL_DOWN, R_TUNNEL_SERVICE_MISSING, R_TUNNEL_TABLE_UNKNOWN,
 )
 from _fastpath.limits cimport LINK_TICK, MAX_HOSTS_CACHED, MAX_TABLE_ENTRIES, MAX_TABLE_PATHS, TABLE_KEPT
+from _fastpath.mux cimport ACCEPT_ANY, ACCEPT_FIRST
 from _fastpath.slice cimport Slice, slice_bytes, slice_of
 from _fastpath.stream cimport Stream
 
@@ -306,7 +307,7 @@ cdef class Links:
         link.loop = self.loop
         link.owner = self
         link.tunnel = b""
-        link.start(pipe, False, True)
+        link.start(pipe, False, ACCEPT_FIRST)       # J23: another SYN ends the session
         self.links.add(link)
         self.numbers[link.number] = link
         self.hooks.opened(link)
@@ -336,7 +337,7 @@ cdef class Links:
         sibling.loop = self.loop
         sibling.owner = self
         sibling.remotes = {}
-        sibling.start(pipe, client, True)
+        sibling.start(pipe, client, ACCEPT_ANY)
         self.siblings.add(sibling)
         self.hooks.sibling_opened(sibling, client)
         return 0

@@ -149,9 +149,9 @@ cpdef enum:
                                         # write in the same turn
     LINK_NOTSENT = 131072               # bytes of a link's socket that the kernel has not sent yet; over
                                         # it: frames wait in the mux, where they are scheduled
-    LINK_TICK = 1000                    # milliseconds between two looks of a link at the clock; over it:
+    LINK_TICK = 500                     # milliseconds between two looks of a link at the clock; over it:
                                         # a time-out is noticed that much later
-    PING_TICKS = 10                     # ticks between two pings that measure a link; past them: a ping
+    PING_TICKS = 20                     # ticks between two pings that measure a link; past them: a ping
     MAX_TABLE_ENTRIES = 1000            # entries of one service table; over it: table refused
     MAX_TABLE_PATHS = 64                # entries with a path in one service table; over it: table refused
     MAX_HOSTS_CACHED = 1024             # hosts whose rules one table keeps ready; over it: all are built

@@ -111,9 +111,9 @@ class Control:
         for event in events:
             if event.get("kind") == "refused":
                 self.desk.audit.refused(
-                    who=str(event.get("who", "")), address=str(event.get("address", "")),
-                    aud=str(event.get("aud", "")), reason=str(event.get("reason", "")),
-                    count=int(event.get("count", 1)),
+                    who=str(event["who"]), address=str(event["address"]),
+                    aud=str(event["application"]), reason=str(event["reason"]),
+                    count=int(event["count"]),
                 )
 
     def _on_outcome(self, outcome: Outcome) -> None:

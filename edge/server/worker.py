@@ -66,6 +66,9 @@ class Core(Protocol):
     async def drain(self) -> None:
         """Finish what runs, keep nobody, return when the last is gone."""
 
+    def close_all(self) -> None:
+        """The time to drain is over: cut what is left, write what waits."""
+
     def live(self) -> int:
         """Return the number of downstream connections."""
 
@@ -78,6 +81,7 @@ class Surroundings:
     loop: asyncio.AbstractEventLoop
     ask: Callable[[Message], Any]  # awaitable: control's answer, or None
     tell: Callable[[Message], bool]  # a message to control; False when it is away
+    connected: Callable[[], bool]  # whether control is there
 
 
 BuildCore = Callable[[Any, Surroundings], Core]
@@ -109,7 +113,9 @@ class Worker:
             log.error("no complete snapshot in %s", plan.folder.snapshots)
             raise SystemExit(NO_SNAPSHOT)
         self.snapshot: Snapshot = snapshot
-        around = Surroundings(plan, loop, self.questions.ask, self.feed.send)
+        around = Surroundings(
+            plan, loop, self.questions.ask, self.feed.send, lambda: self.feed.connected
+        )
         self.core = build_core(snapshot, around)
         self._load_revocations()
         self._count_silence()
@@ -131,11 +137,16 @@ class Worker:
     def _count_silence(self) -> None:
         """`max_stale` runs from the last minute in which control lived, restarts included."""
         stamp = read_clock(self.plan.folder.clock)
-        silent = self.plan.max_stale if stamp is None else self.wall() - stamp
+        silent = self.max_stale if stamp is None else self.wall() - stamp
         if silent < -60:
             # The clock went back behind the stamp: nobody knows for how long control was away
-            silent = self.plan.max_stale
-        self.core.set_stale_after(max(0.0, self.plan.max_stale - max(0.0, silent)))
+            silent = self.max_stale
+        self.core.set_stale_after(max(0.0, self.max_stale - max(0.0, silent)))
+
+    @property
+    def max_stale(self) -> float:
+        """Seconds that this worker goes on without word from control."""
+        return float(self.snapshot.settings.get("max_stale", self.plan.max_stale))
 
     # The feed
 
@@ -143,7 +154,7 @@ class Worker:
         """Apply one message; an error drops the feed, and everything is told anew."""
         kind = message["t"]
         if kind == "beat":
-            self.core.set_stale_after(self.plan.max_stale)
+            self.core.set_stale_after(self.max_stale)
         elif kind == "snapshot":
             self._on_snapshot(message)
         elif kind == "revocations":
@@ -233,6 +244,7 @@ class Worker:
         if left:
             log.warning("drain is over with %d connections left", left)
         self._report()
+        self.core.close_all()
         # One turn more for what is written but not sent
         await asyncio.sleep(0)
         self.loop.stop()

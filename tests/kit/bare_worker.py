@@ -134,6 +134,9 @@ class BareCore:
         while self.open:
             await asyncio.sleep(0.02)
 
+    def close_all(self) -> None:
+        pass
+
     def live(self) -> int:
         return len(self.open)
 

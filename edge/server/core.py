@@ -1,0 +1,172 @@
+"""The compiled data path in its process: built from a snapshot, fed, and asked by it."""
+
+import asyncio
+import base64
+import contextlib
+import json
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from _fastpath.accesslog import AccessLog
+from _fastpath.downstream import WorkerCore
+from _fastpath.snapshot import Snapshot
+from _fastpath.tls import TicketKeys
+from _fastpath.token import Revocations
+
+from edge.server.certificates import contexts_of
+from edge.server.feed import Message
+from edge.server.plan import Listener
+from edge.server.refusals import Refusals
+from edge.server.worker import Surroundings
+
+log = logging.getLogger("sekisho.worker")
+
+CLASSES = ("0xx", "1xx", "2xx", "3xx", "4xx", "5xx")
+
+
+def open_snapshot(path: Path) -> Snapshot:
+    """Map a snapshot file and check it; raises ValueError where it is damaged."""
+    return Snapshot.open(path)
+
+
+class FastCore:
+    """edge.server.worker.Core over _fastpath.downstream.WorkerCore."""
+
+    def __init__(self, snapshot: Snapshot, around: Surroundings) -> None:
+        self.around = around
+        self.plan = around.plan
+        self.loop = around.loop
+        self.tickets = TicketKeys()
+        self.revocations = Revocations()
+        self.refusals = Refusals()
+        self.log = _access_log(snapshot.settings.get("access_log", "stderr"))
+        self.snapshot = snapshot
+        self.core = WorkerCore(
+            around.loop, log=self.log, hooks=self, revocations=self.revocations
+        )
+        self._stale: asyncio.TimerHandle | None = None
+        self._asking: set[asyncio.Task[None]] = set()
+        self.core.set_control(str(self.plan.folder.public_socket))
+        self.set_snapshot(snapshot)
+        self.core.start()
+
+    # What the core asks of its process: at once, from compiled code
+
+    def ask(self, question: dict[str, Any]) -> bool:
+        """Send a question to control; False when it is away."""
+        if not self.around.connected():
+            return False
+        task = self.loop.create_task(self._ask(question))
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
+        return True
+
+    async def _ask(self, question: dict[str, Any]) -> None:
+        answer: Message | None = None
+        with contextlib.suppress(ValueError):
+            answer = await self.around.ask(_question(question))
+        if answer is not None:
+            if "service_token" in question:
+                answer = {"token": answer["token"], "expiry": answer["expires"]}
+            else:
+                answer = {"facts": answer}
+        self.core.answered(question, answer)
+
+    def refused(self, client: bytes, app_id: bytes, email: bytes, reason: bytes) -> None:
+        """Count a refusal for the audit trail."""
+        self.refusals.add(client, app_id, email, reason)
+
+    # What control and master tell
+
+    def acceptor(self, listener: Listener) -> Callable[[], asyncio.BaseProtocol]:
+        kind = "tls" if listener.kind == "tunnel" else listener.kind
+        return self.core.acceptor(kind, listener.proxy_protocol)
+
+    def set_snapshot(self, snapshot: Snapshot) -> None:
+        contexts = contexts_of(snapshot.settings, self.plan.folder, self.tickets)
+        self.core.set_snapshot(snapshot)  # raises, and nothing has changed yet
+        self.core.set_tls(contexts)
+        self.snapshot = snapshot
+
+    def revoke(self, entries: list[Message], full: bool, seq: int) -> None:
+        self.core.revoke(entries, full, seq)
+
+    def set_stale_after(self, seconds: float) -> None:
+        if self._stale is not None:
+            self._stale.cancel()
+        if seconds <= 0:
+            self._stale = None
+            self.core.set_stale(True)
+            return
+        self.core.set_stale(False)
+        self._stale = self.loop.call_later(seconds, self._gone_stale)
+
+    def _gone_stale(self) -> None:
+        log.error("no word from control for max_stale: decisions about people end in 503")
+        self.core.set_stale(True)
+
+    def set_tickets(self, keys: list[bytes]) -> None:
+        self.tickets.replace(keys)
+
+    def reload_certificates(self) -> None:
+        try:
+            contexts = contexts_of(self.snapshot.settings, self.plan.folder, self.tickets)
+        except (ValueError, OSError) as error:
+            log.error("certificates stay as they were: %s", error)
+            return
+        self.core.set_tls(contexts)
+
+    def reopen_log(self) -> None:
+        if self.log is not None:
+            self.log.reopen()
+
+    def counters(self) -> Message:
+        counters = self.core.counters()
+        counters["by_status"] = dict(zip(CLASSES, counters["by_status"], strict=True))
+        counters["refusals_lost"] = self.refusals.lost
+        if self.log is not None:
+            counters["log_written"] = self.log.written
+            counters["log_dropped"] = self.log.dropped + self.log.lost
+        return counters
+
+    def take_events(self) -> list[Message]:
+        return self.refusals.take()
+
+    async def drain(self) -> None:
+        self.core.drain()
+        while self.core.live():
+            await asyncio.sleep(0.02)
+
+    def close_all(self) -> None:
+        self.core.close_all()
+        self.core.stop()
+        if self.log is not None:
+            self.log.close()
+
+    def live(self) -> int:
+        return self.core.live()
+
+
+def build_core(snapshot: Snapshot, around: Surroundings) -> FastCore:
+    """Return the data path of one worker, deciding from `snapshot`."""
+    return FastCore(snapshot, around)
+
+
+def _access_log(target: str) -> AccessLog | None:
+    if target == "off":
+        return None
+    return AccessLog(sys.stderr.fileno() if target == "stderr" else target)
+
+
+def _question(question: dict[str, Any]) -> Message:
+    """Return the question as the feed carries it; ValueError for a token that isn't one."""
+    if "service_token" in question:
+        return question
+    raw = bytes(question["token"]).decode("ascii")
+    # The token was verified before the question came up: its payload is what we signed
+    payload = raw.split(".")[1]
+    claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    return {"token": raw, "aud": claims["aud"][0]}

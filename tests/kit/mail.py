@@ -1,4 +1,4 @@
-"""A real SMTP server for tests: the demo's inbox as a process, and the PIN out of its newest mail."""
+"""A real SMTP server for tests: the demo's inbox as a process, and the PIN of its newest mail."""
 
 import json
 import re

@@ -7,13 +7,13 @@ import time
 from pathlib import Path
 
 from edge.demo.authority import DemoAuthority
-from edge.demo.processes import Child, answers, free_port
+from edge.demo.processes import free_port
 from edge.demo.visitor import Visitor
 from tests.kit.edge_process import EdgeProcess
 from tests.kit.mail import MailSink
 from tests.kit.origin import RecordingOrigin, Seen
 from tests.kit.raw import Raw
-from tests.security.rows import A, B, OPEN, PATHS, Pass, Row
+from tests.security.rows import OPEN, PATHS, A, B, Pass, Row
 
 CONFIG = """\
 demo: true

@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.kit.raw import Answer, Raw, Silence
+from tests.kit.raw import Answer, Silence
 from tests.security.checkpoint import Checkpoint
-from tests.security.rows import A, B, CANARY, OPEN, Pass, Row, chunked, post, request, table
+from tests.security.rows import CANARY, OPEN, A, B, Pass, Row, chunked, post, request, table
 
 HELLO = b"5\r\nhello\r\n0\r\n\r\n"
 CHUNKED = "Transfer-Encoding: chunked"

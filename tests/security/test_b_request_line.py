@@ -3,7 +3,7 @@
 import pytest
 
 from tests.security.checkpoint import Checkpoint
-from tests.security.rows import A, B, OPEN, PATHS, Pass, Row, request, table
+from tests.security.rows import OPEN, PATHS, A, B, Pass, Row, request, table
 
 
 def get(target: str | bytes, host: str | None = OPEN, *fields: str) -> bytes:

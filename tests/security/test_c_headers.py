@@ -4,7 +4,7 @@ import pytest
 
 from tests.kit.origin import Seen
 from tests.security.checkpoint import Checkpoint
-from tests.security.rows import A, OPEN, Pass, Row, chunked, request, table
+from tests.security.rows import OPEN, A, Pass, Row, chunked, request, table
 
 EMAIL = "cf-access-authenticated-user-email"
 ASSERTION = "cf-access-jwt-assertion"

@@ -250,7 +250,6 @@ cdef class Downstream(UpstreamUser):
             self.x = self.core.take_exchange()
             self.x.start(self.arrival)
             self.x.cp.host.len = self.x.cp.path.len = 0
-            memset(&self.core.head, 0, 64)
             self.x.record.wall = <int64_t>self.x.began + self.x.cp.wall_offset
             memcpy(self.x.record.client, self.arrival.ip, 16)
             self.x.method = self.x.minor = 0

@@ -37,7 +37,7 @@ from urllib.parse import quote
 
 ACCESS_PATH = b"/cdn-cgi/access/"
 cdef bytes ACCESS = ACCESS_PATH
-cdef const char* HEX = b"0123456789abcdef"
+cdef const char* HEX_DIGITS = b"0123456789abcdef"
 cdef bytes NO_STORE = b"Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
 
 
@@ -177,7 +177,7 @@ cdef class Exchange:
         self.record.rule = -1
         self.record.first = self.record.upstream = self.record.link_rtt = -1
         for i in range(16):
-            self.ray[i] = HEX[(ray >> (60 - 4 * i)) & 15]
+            self.ray[i] = HEX_DIGITS[(ray >> (60 - 4 * i)) & 15]
         return 0
 
     cdef int judge(self, Head* h) except -1:
@@ -967,6 +967,6 @@ cdef void put_safe(Out* o, Slice s) noexcept nogil:
             put(o, &c, 1)
         else:
             coded[0] = b"%"
-            coded[1] = HEX[c >> 4]
-            coded[2] = HEX[c & 15]
+            coded[1] = HEX_DIGITS[c >> 4]
+            coded[2] = HEX_DIGITS[c & 15]
             put(o, coded, 3)

@@ -7,7 +7,7 @@ quotes and case around a name of ours don't save it."""
 from libc.stdint cimport uint8_t
 from libc.string cimport memchr, memcmp, memcpy
 
-from _fastpath.slice cimport Slice, lower, slice_eq, slice_of
+from _fastpath.slice cimport Slice, lower, slice_of
 
 cdef enum:
     SP = 32

@@ -39,7 +39,7 @@ cdef struct Channel:         # both directions of ciphertext of one Tls; its BIO
 cdef class TicketKeys:
     """Session ticket keys, newest first, shared by all workers and kept over reloads: the first
     encrypts, all decrypt. Empty: no tickets."""
-    cdef uint8_t keys[8][80] # name 16, HMAC-SHA-256 key 32, AES-256 key 32
+    cdef uint8_t keys[8][80]  # name 16, HMAC-SHA-256 key 32, AES-256 key 32
     cdef int count
 
 
@@ -75,7 +75,7 @@ cdef class Tls:
     cdef bint done           # handshake completed and its certificate rules hold
     cdef bint failed         # nothing more may come out of this connection
     cdef int refusal         # alert chosen by a callback, 0 = none
-    cdef readonly bint plain # the first bytes were an HTTP request, not TLS: a short 400 is due
+    cdef readonly bint plain  # the first bytes were an HTTP request, not TLS: a short 400 is due
     cdef uint8_t name[256]
     cdef size_t name_len
     cdef readonly str why    # plain words, after a failure; None before
@@ -96,7 +96,7 @@ cdef class Tls:
         # Queue close_notify.
     cdef bint established(self) noexcept
     cdef int profile(self) noexcept                 # TlsProfile
-    cdef Slice server_name(self) noexcept           # SNI, lower case, no trailing dot; empty if none. Lives with the Tls
+    cdef Slice server_name(self) noexcept           # SNI, lower case, no trailing dot; empty if none
     cdef Slice alpn(self) noexcept                  # protocol agreed on; empty if none was offered
     cdef void idle(self) noexcept                   # free the buffers of a quiet connection (design §8); cheap
     cpdef bytes peer_certificate(self)              # DER of the verified peer certificate; None if none

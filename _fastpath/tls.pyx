@@ -7,7 +7,7 @@
 * Missing client CAs refuse everybody: they never mean "no client certificates"."""
 
 cimport cython
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp, memcpy, memmove, memset
 
@@ -482,11 +482,12 @@ cdef class TlsContexts:
         if self.initial != NULL:
             SSL_CTX_free(self.initial)
 
-    def add(self, names, certificate: bytes, key: bytes, *, profile: str = "application", client_ca: bytes | None = None,
-            revoked: bytes | None = None, require: bool = True, fallback: bool = False) -> TlsEntry:
+    def add(self, names, certificate: bytes, key: bytes, *, profile: str = "application",
+            client_ca: bytes | None = None, revoked: bytes | None = None, require: bool = True,
+            fallback: bool = False) -> TlsEntry:
         """Serve certificate (PEM chain, leaf first) for names (`host` or `*.parent`); TlsError when it can't be used.
 
-        client_ca: PEM anchors for client certificates (profiles client_ca, tunnel); none that can be read refuses everybody.
+        client_ca: PEM anchors for client certificates (profiles client_ca, tunnel); none readable refuses everybody.
         revoked: PEM revocation lists, one for each anchor; given but unreadable refuses everybody.
         fallback: also serve clients without SNI, or with a name that nothing here covers."""
         cdef TlsEntry entry = TlsEntry.__new__(TlsEntry)

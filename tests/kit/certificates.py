@@ -28,8 +28,8 @@ def _general(text: str) -> x509.GeneralName:
 
 @dataclass(frozen=True)
 class Leaf:
-    certificate: bytes   # PEM
-    key: bytes           # PEM
+    certificate: bytes  # PEM
+    key: bytes  # PEM
 
     @property
     def x509(self) -> x509.Certificate:
@@ -43,8 +43,11 @@ class Leaf:
 @dataclass(frozen=True)
 class Authority:
     """A root that signs leaves; `pem` is its certificate."""
+
     name: str
-    key: ec.EllipticCurvePrivateKey = field(default_factory=lambda: ec.generate_private_key(ec.SECP256R1()))
+    key: ec.EllipticCurvePrivateKey = field(
+        default_factory=lambda: ec.generate_private_key(ec.SECP256R1())
+    )
 
     @property
     def certificate(self) -> x509.Certificate:
@@ -58,36 +61,61 @@ class Authority:
     def pem(self) -> bytes:
         return self.certificate.public_bytes(serialization.Encoding.PEM)
 
-    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePublicKey,
-                 start: dt.timedelta = -DAY, end: dt.timedelta = 30 * DAY) -> x509.CertificateBuilder:
+    def _builder(
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePublicKey,
+        start: dt.timedelta = -DAY,
+        end: dt.timedelta = 30 * DAY,
+    ) -> x509.CertificateBuilder:
         now = dt.datetime.now(dt.UTC)
         return (
-            x509.CertificateBuilder().subject_name(subject).issuer_name(_name(self.name))
-            .public_key(key).serial_number(x509.random_serial_number())
-            .not_valid_before(now + start).not_valid_after(now + end)
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(_name(self.name))
+            .public_key(key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now + start)
+            .not_valid_after(now + end)
         )
 
-    def leaf(self, *names: str, usage: x509.ObjectIdentifier | None = SERVER,
-             start: dt.timedelta = -DAY, end: dt.timedelta = 30 * DAY) -> Leaf:
-        """A certificate for DNS names, addresses or URIs; usage None: no extended key usage at all."""
+    def leaf(
+        self,
+        *names: str,
+        usage: x509.ObjectIdentifier | None = SERVER,
+        start: dt.timedelta = -DAY,
+        end: dt.timedelta = 30 * DAY,
+    ) -> Leaf:
+        """A certificate for DNS names, addresses or URIs; usage None: without extended key usage."""
         key = ec.generate_private_key(ec.SECP256R1())
         builder = self._builder(_name(names[0]), key.public_key(), start, end).add_extension(
-            x509.SubjectAlternativeName([_general(name) for name in names]), critical=False)
+            x509.SubjectAlternativeName([_general(name) for name in names]), critical=False
+        )
         if usage is not None:
             builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
         return Leaf(
             builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM),
-            key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
-                              serialization.NoEncryption()),
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            ),
         )
 
     def revoke(self, *leaves: Leaf) -> bytes:
         """A revocation list, PEM, that names these leaves."""
         now = dt.datetime.now(dt.UTC)
-        builder = x509.CertificateRevocationListBuilder().issuer_name(_name(self.name)).last_update(
-            now - DAY).next_update(now + DAY)
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(_name(self.name))
+            .last_update(now - DAY)
+            .next_update(now + DAY)
+        )
         for leaf in leaves:
             builder = builder.add_revoked_certificate(
-                x509.RevokedCertificateBuilder().serial_number(leaf.x509.serial_number)
-                .revocation_date(now - DAY).build())
+                x509.RevokedCertificateBuilder()
+                .serial_number(leaf.x509.serial_number)
+                .revocation_date(now - DAY)
+                .build()
+            )
         return builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from _fastpath.snapshot import Snapshot
-
 from edge.config import InstallationKeys, Loaded, StoreObjects, Workshop
-from edge.control.pages import prepared_pages
+from edge.config.compile import ConfigRefused
+from edge.control.pages import PAGE_HEADERS, prepared_pages
 from edge.identity.keys import KeyStore
-from edge.identity.world import World, world_of
+from edge.identity.world import World
+from edge.server.outlook import world_of
 from edge.server.publish import Built, Refused
 from edge.store import Store, StoreUnavailable
 
@@ -52,14 +53,19 @@ class Assembly:
             objects = await self._objects()
         except StoreUnavailable as error:
             raise Refused([f"the database can't be used: {error}"]) from error
-        data, snapshot = await asyncio.to_thread(self._compile, loaded, version, objects)
-        world = world_of(loaded, snapshot, self.keys)
         running = loaded
+        try:
+            data, snapshot, world = await asyncio.to_thread(
+                self._compile, running, version, objects
+            )
+        except ConfigRefused as error:
+            raise Refused([str(problem) for problem in error.problems]) from error
 
         def adopt() -> None:
             self.loaded, self.world = running, world
+            self.workshop.running(snapshot.settings["applications"])
 
-        return Built(data, [str(problem) for problem in loaded.warnings], adopt)
+        return Built(data, [str(problem) for problem in running.warnings], adopt)
 
     async def _objects(self) -> StoreObjects:
         tunnels = {thing.name: thing.id for thing in await self.store.objects.list("tunnel")}
@@ -68,7 +74,7 @@ class Assembly:
 
     def _compile(
         self, loaded: Loaded, version: int, objects: StoreObjects
-    ) -> tuple[bytes, Snapshot]:
+    ) -> tuple[bytes, Snapshot, World]:
         keys = InstallationKeys(
             aud_key=self.keys.secret("aud"),
             hash_key=self.keys.secret("hash")[:16],
@@ -76,10 +82,18 @@ class Assembly:
             auth_aud=self.keys.aud(AUTH_DOMAIN),
         )
         data = self.workshop.compile(
-            loaded, version=version, objects=objects, keys=keys, extra={"pages": prepared_pages()}
+            loaded, version=version, objects=objects, keys=keys, extra=_pages()
         )
-        # What no worker could load is never written
-        return data, Snapshot(data)
+        snapshot = Snapshot(data)  # what no worker could load is never written
+        return data, snapshot, world_of(loaded, snapshot, objects, keys)
+
+
+def _pages() -> dict[str, Any]:
+    """Return what workers need to answer people by themselves."""
+    # These four the worker writes itself, by what it answers
+    own = {"content-type", "cache-control", "vary", "x-content-type-options"}
+    fields = [f"{name}: {value}\r\n" for name, value in PAGE_HEADERS if name not in own]
+    return {"pages": prepared_pages(), "page_fields": "".join(fields)}
 
 
 def _load(workshop: Workshop) -> Loaded:

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from _fastpath.tls import TicketKeys, TlsContexts, TlsError, certificate_names
-
 from edge.server.folder import Folder, write_atomic
 
 TUNNEL_CERTIFICATE = "tunnel.pem"  # edge's certificate for tunnel.<auth_domain>, then its key

@@ -15,11 +15,12 @@ from _fastpath.downstream import WorkerCore
 from _fastpath.snapshot import Snapshot
 from _fastpath.tls import TicketKeys
 from _fastpath.token import Revocations
-
 from edge.server.certificates import contexts_of
 from edge.server.feed import Message
 from edge.server.plan import Listener
 from edge.server.refusals import Refusals
+from edge.server.registrar import Registrar
+from edge.server.siblings import Siblings
 from edge.server.worker import Surroundings
 
 log = logging.getLogger("sekisho.worker")
@@ -44,14 +45,34 @@ class FastCore:
         self.refusals = Refusals()
         self.log = _access_log(snapshot.settings.get("access_log", "stderr"))
         self.snapshot = snapshot
+        slot, slots = self.plan.slot, self.plan.workers
+        self.siblings = (
+            Siblings(self.plan.folder.run, slot=slot, slots=slots) if slots > 1 else None
+        )
+        self.registrar = Registrar(
+            around.loop, slot=slot, slots=slots,
+            tunnels=lambda: self.snapshot.settings["tunnels"], revoked=self.revocations.lists,
+            ask=around.ask, tell=lambda links: around.tell({"t": "links", "links": links}),
+            siblings=self.siblings, edge=snapshot.settings["auth_domain"],
+        )
         self.core = WorkerCore(
-            around.loop, log=self.log, hooks=self, revocations=self.revocations
+            around.loop, links=self.registrar.links, log=self.log, hooks=self,
+            revocations=self.revocations,
         )
         self._stale: asyncio.TimerHandle | None = None
         self._asking: set[asyncio.Task[None]] = set()
         self.core.set_control(str(self.plan.folder.public_socket))
         self.set_snapshot(snapshot)
         self.core.start()
+
+    async def start(self) -> None:
+        """Open what needs the loop: the socket for sibling workers."""
+        if self.siblings is not None:
+            await self.siblings.listen(self.registrar.links)
+
+    def greeting(self) -> list[Message]:
+        """Return what a control process that has just come must know."""
+        return [{"t": "links", "links": self.registrar.states()}]
 
     # What the core asks of its process: at once, from compiled code
 
@@ -90,9 +111,11 @@ class FastCore:
         self.core.set_snapshot(snapshot)  # raises, and nothing has changed yet
         self.core.set_tls(contexts)
         self.snapshot = snapshot
+        self.registrar.snapshot_changed()
 
     def revoke(self, entries: list[Message], full: bool, seq: int) -> None:
         self.core.revoke(entries, full, seq)
+        self.registrar.revocations_changed()
 
     def set_stale_after(self, seconds: float) -> None:
         if self._stale is not None:
@@ -137,12 +160,17 @@ class FastCore:
 
     async def drain(self) -> None:
         self.core.drain()
-        while self.core.live():
+        # Connectors move first, so that what is asked meanwhile goes to other workers' links
+        await self.registrar.drain(self.plan.drain)
+        while self.core.live():  # noqa: ASYNC110 - the core counts in C and wakes nobody
             await asyncio.sleep(0.02)
 
     def close_all(self) -> None:
         self.core.close_all()
         self.core.stop()
+        self.registrar.close()
+        if self.siblings is not None:
+            self.siblings.close()
         if self.log is not None:
             self.log.close()
 

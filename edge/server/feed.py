@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-import msgpack  # type: ignore[import-untyped]
+import msgpack
 
 Message = dict[str, Any]
 

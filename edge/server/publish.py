@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import msgpack  # type: ignore[import-untyped]
+import msgpack
 
 from edge.server.feed import FeedServer, Message, Peer
 from edge.server.folder import Folder, newest, numbered, prune, write_atomic

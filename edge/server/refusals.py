@@ -1,4 +1,4 @@
-"""Refusals of one worker, added up until they go to control: a flood makes numbers, not messages."""
+"""Refusals of one worker, added up until they go to control: a flood makes numbers only."""
 
 import ipaddress
 from typing import Any

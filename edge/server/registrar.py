@@ -396,7 +396,7 @@ class Registrar:
             self._ask_to_leave(link, seconds)
         end = self.loop.time() + seconds
         while self.loop.time() < end and any(link.streams for link in self.links.all()):
-            await asyncio.sleep(0.05)  # noqa: ASYNC110  streams are counted in C, nothing signals
+            await asyncio.sleep(0.05)
         for link in self.links.all():
             link.close("draining")
         for sibling in self.links.all_siblings():

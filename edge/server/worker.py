@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import msgpack  # type: ignore[import-untyped]
+import msgpack
 import uvloop
 
 from edge.server.channel import Channel, die_with_master, inherited_channel, keep_to_master
@@ -45,6 +45,12 @@ class Snapshot(Protocol):
 
 class Core(Protocol):
     """The data path as its process sees it; every call is quick and never blocks."""
+
+    async def start(self) -> None:
+        """Open what needs a running loop."""
+
+    def greeting(self) -> list[Message]:
+        """Return what a control process that has just come must know."""
 
     def acceptor(self, listener: Listener) -> Callable[[], asyncio.BaseProtocol]:
         """Return the protocol factory for connections that come in at this listener."""
@@ -169,6 +175,9 @@ class Worker:
     def on_feed_state(self, connected: bool) -> None:
         if not connected:
             self.questions.cut()
+            return
+        for message in self.core.greeting():
+            self.feed.send(message)
 
     def _on_snapshot(self, message: Message) -> None:
         version = int(message["version"])
@@ -266,6 +275,7 @@ class Worker:
         """Serve until drained."""
         self.loop.add_reader(self.channel.sock, self.on_channel)
         self.loop.add_signal_handler(signal.SIGTERM, self.drain)
+        self.loop.run_until_complete(self.core.start())
         self.loop.run_until_complete(self.accept_for(self.plan.slot))
         self.channel.send("ready")
         self._beat()

@@ -95,6 +95,12 @@ class BareCore:
             "stale_after": self.stale_after, "tickets": self.tickets, **self.counted,
         }
 
+    async def start(self) -> None:
+        pass
+
+    def greeting(self) -> list[Any]:
+        return []
+
     def acceptor(self, listener: Any) -> Any:
         return lambda: Answering(self)
 

@@ -1,0 +1,114 @@
+"""The audit trail's way in: events are queued, and refusals are added up so that nobody can fill
+a disk.
+
+Refusals count per (person or address, application, reason) and minute. Above 10,000 different keys
+in one minute the rest is counted in one event. A batch that the database can't take now stays."""
+
+import json
+import logging
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from edge.store import Event, Store, StoreUnavailable
+
+MAX_KEYS = 10_000  # different refusals in one minute; over it they share one event
+MAX_WAITING = 100_000  # events that wait for a database that is away; over it: one counting event
+BATCH = 500
+
+log = logging.getLogger("sekisho.audit")
+
+
+class Audit:
+    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._clock = clock
+        self._waiting: list[Event] = []
+        self._refusals: dict[tuple[str, str, str], list[Any]] = {}  # key -> [count, address]
+        self._minute = 0
+        self._others = 0
+        self.lost = 0  # events that found no room; written as one event with this count
+
+    def record(
+        self,
+        kind: str,
+        *,
+        who: str = "",
+        aud: str = "",
+        reason: str = "",
+        address: str = "",
+        **detail: Any,
+    ) -> None:
+        """Queue one event; it is written within a second."""
+        self._add(
+            Event(
+                id=str(uuid.uuid4()),
+                at=int(self._clock()),
+                kind=kind,
+                who=who,
+                aud=aud,
+                reason=reason,
+                address=address,
+                detail=tuple(sorted(detail.items())),
+            )
+        )
+
+    def refused(self, *, who: str, address: str, aud: str, reason: str, count: int = 1) -> None:
+        """Count a refusal of this person, or of this address when nobody is signed in."""
+        self._turn()
+        key = (who or address, aud, reason)
+        entry = self._refusals.get(key)
+        if entry is not None:
+            entry[0] += count
+        elif len(self._refusals) < MAX_KEYS:
+            self._refusals[key] = [count, address]
+        else:
+            self._others += count
+
+    def _turn(self, force: bool = False) -> None:
+        """Turn the sums of a minute that is over into events."""
+        minute = int(self._clock()) // 60
+        if minute == self._minute and not force:
+            return
+        at = self._minute * 60
+        for (who, aud, reason), (count, address) in self._refusals.items():
+            self._add(Event(str(uuid.uuid4()), at, "refused", who, aud, reason, address, count))
+        if self._others:
+            self._add(
+                Event(
+                    str(uuid.uuid4()),
+                    at,
+                    "refused",
+                    "",
+                    "",
+                    "too-many-to-tell-apart",
+                    "",
+                    self._others,
+                )
+            )
+        self._refusals, self._others, self._minute = {}, 0, minute
+
+    def _add(self, event: Event) -> None:
+        if len(self._waiting) >= MAX_WAITING:
+            self.lost += 1
+        else:
+            self._waiting.append(event)
+
+    async def flush(self, *, everything: bool = False) -> None:
+        """Write what waits. What the database can't take now is kept for the next call."""
+        self._turn(force=everything)
+        while self._waiting:
+            batch = self._waiting[:BATCH]
+            try:
+                await self._store.events.add(batch)
+            except StoreUnavailable as error:
+                log.error("audit events wait for the database: %d (%s)", len(self._waiting), error)
+                return
+            del self._waiting[: len(batch)]
+        if self.lost:
+            lost, self.lost = self.lost, 0
+            self.record("audit-overflow", count=lost)
+
+
+def detail_text(event: Event) -> str:
+    return json.dumps(dict(event.detail))

@@ -1,0 +1,153 @@
+"""Mail: queued, sent in the background, dropped after ten minutes. No request ever waits for it."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from email.message import EmailMessage
+from email.utils import formatdate, make_msgid, parseaddr
+from urllib.parse import urlsplit
+
+import aiosmtplib
+
+from edge.identity.audit import Audit
+from edge.identity.world import Mail
+
+TTL = 600.0  # seconds after which a message is of no use: its code is dead
+MAX_QUEUE = 1_000  # messages; over it the newest is dropped, and that is an event
+WORKERS = 2
+TIMEOUT = 10.0  # seconds for one attempt
+PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
+
+log = logging.getLogger("sekisho.mail")
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One message. Its text may hold a secret: it is never logged, and repr shows the recipient
+    only."""
+
+    to: str
+    subject: str
+    text: str = field(repr=False)
+    html: str = field(repr=False)
+    language: str = "en"
+
+
+Send = Callable[[Mail, EmailMessage], Awaitable[None]]
+
+
+async def send_smtp(mail: Mail, message: EmailMessage) -> None:
+    """Hand the message to the configured server; raises SMTPException or OSError."""
+    parts = urlsplit(mail.server)
+    if parts.scheme not in PORTS or not parts.hostname:
+        raise ValueError(f"mail server must be one of {', '.join(PORTS)}://host")
+    await aiosmtplib.send(
+        message,
+        hostname=parts.hostname,
+        port=parts.port or PORTS[parts.scheme],
+        use_tls=parts.scheme == "smtps",
+        # None would use STARTTLS when offered and go on in the clear when a stranger strips it.
+        start_tls=parts.scheme == "smtp+starttls",
+        username=mail.username or None,
+        password=mail.password or None,
+        timeout=TIMEOUT,
+    )
+
+
+class Post:
+    """The outgoing queue."""
+
+    def __init__(
+        self,
+        settings: Callable[[], Mail | None],
+        audit: Audit,
+        clock: Callable[[], float],
+        *,
+        send: Send = send_smtp,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._settings = settings
+        self._audit = audit
+        self._clock = clock
+        self._send = send
+        self._pause = pause
+        self._queue: asyncio.Queue[tuple[float, Letter]] = asyncio.Queue(MAX_QUEUE)
+        self._tasks: list[asyncio.Task[None]] = []
+        self.failing = ""  # why the last attempt failed; empty when it didn't
+
+    def put(self, letter: Letter) -> None:
+        """Queue a letter; when the queue is full it is dropped, and that is recorded."""
+        try:
+            self._queue.put_nowait((self._clock() + TTL, letter))
+        except asyncio.QueueFull:
+            self._audit.record("mail-dropped", who=letter.to, reason="queue-full")
+
+    def start(self) -> None:
+        self._tasks = [asyncio.create_task(self._work()) for _ in range(WORKERS)]
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with suppress(asyncio.CancelledError):
+                await task
+        self._tasks = []
+
+    async def _work(self) -> None:
+        while True:
+            until, letter = await self._queue.get()
+            try:
+                await self._deliver(until, letter)
+            except Exception as error:  # one odd letter must not end the post for everybody
+                self._fail(letter, f"unexpected {type(error).__name__}")
+                log.exception("a letter could not be sent")
+
+    async def _deliver(self, until: float, letter: Letter) -> None:
+        delay = 1.0
+        while True:
+            settings = self._settings()
+            if settings is None:
+                self._fail(letter, "no mail server is configured")
+                return
+            try:
+                await self._send(settings, compose(settings, letter, self._clock()))
+            except aiosmtplib.SMTPResponseException as error:
+                self.failing = f"the mail server answered {error.code}"
+                if error.code >= 500:  # permanent: trying again would not help
+                    self._fail(letter, self.failing)
+                    return
+            except (OSError, aiosmtplib.SMTPException, ValueError) as error:
+                self.failing = type(error).__name__
+            else:
+                self.failing = ""
+                self._audit.record("mail-sent", who=letter.to)
+                return
+            log.warning("mail to %s waits: %s", letter.to, self.failing)
+            if self._clock() + delay >= until:
+                self._fail(letter, self.failing)
+                return
+            await self._pause(delay)
+            delay = min(delay * 2, 60.0)
+
+    def _fail(self, letter: Letter, why: str) -> None:
+        self._audit.record("mail-failed", who=letter.to, reason="mail-failed", why=why)
+        log.error("mail to %s was not sent: %s", letter.to, why)
+
+
+def compose(mail: Mail, letter: Letter, now: float) -> EmailMessage:
+    """Return the message with both bodies; headers with line breaks raise ValueError in the
+    library."""
+    message = EmailMessage()
+    message["From"] = mail.sender
+    message["To"] = letter.to
+    message["Subject"] = letter.subject
+    message["Date"] = formatdate(now, localtime=False)
+    domain = parseaddr(mail.sender)[1].rpartition("@")[2] or "localhost"
+    message["Message-ID"] = make_msgid(domain=domain)
+    message["Auto-Submitted"] = "auto-generated"
+    message["Content-Language"] = letter.language
+    message.set_content(letter.text)
+    message.add_alternative(letter.html, subtype="html")
+    return message

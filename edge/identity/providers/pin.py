@@ -1,0 +1,171 @@
+"""One-time PIN: a code by mail, typed in the browser that asked for it.
+
+Guessing is bounded from four sides: five tries a code, five mails an hour and address, failures
+that
+count per address and per client network and outlive a new code, and failures over the installation.
+Nobody is ever refused for what a stranger did: over a budget, browsers that haven't signed in
+before
+wait ten seconds a try. A listed and an unlisted address cause the same work and see the same
+pages."""
+
+import asyncio
+import hmac
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from edge.identity.address import mailbox
+from edge.identity.audit import Audit
+from edge.identity.keys import KeyStore
+from edge.store import Flow, Store
+
+LIFE = 600  # seconds that a code is good
+TRIES = 5  # on one code
+MAILS = 5  # to one mailbox in an hour; the last one is kept for browsers that are known
+WINDOW = 60  # minutes over which failures and mails count
+FAILURES_ADDRESS = 10  # in the window; over it unknown browsers wait
+FAILURES_NETWORK = 30
+FAILURES_ALL = 40  # over the whole installation: alarm, and eight digits
+SLOW = 10.0  # seconds that a try takes then
+MAX_SLOW = 1_000  # tries that wait at once; more are told to come back
+DEVICE_LIFE = 30 * 86400  # seconds that a browser stays known
+SHORT, LONG = 6, 8  # digits
+
+RIGHT, WRONG, DEAD, LONGER, MALFORMED, BUSY = (
+    "right",
+    "wrong",
+    "dead",
+    "longer",
+    "malformed",
+    "busy",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A code that was made; `mail` says whether it may be sent."""
+
+    code: str
+    digits: int
+    mail: bool
+
+    def __repr__(self) -> str:
+        return f"Asked(digits={self.digits}, mail={self.mail})"
+
+
+def new_code(digits: int) -> str:
+    """Return a uniformly random code."""
+    return f"{secrets.randbelow(10**digits):0{digits}d}"
+
+
+class OneTimePin:
+    def __init__(
+        self,
+        store: Store,
+        keys: KeyStore,
+        audit: Audit,
+        clock: Callable[[], float],
+        *,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._store = store
+        self._keys = keys
+        self._audit = audit
+        self._clock = clock
+        self._pause = pause
+        self._slow = 0
+        self._alarmed = False
+
+    async def alarm(self) -> bool:
+        """Say whether there were more failures in the last hour than people make."""
+        failures = await self._store.counters.total("pin-failure", "*", self._clock(), WINDOW)
+        alarmed = failures > FAILURES_ALL
+        if alarmed and not self._alarmed:
+            self._audit.record("pin-alarm", reason="pin-failures", count=failures)
+        self._alarmed = alarmed
+        return alarmed
+
+    async def ask(self, flow: Flow, address: str, *, listed: bool, known: bool) -> Asked:
+        """Make the flow's code, which replaces an older one, and say whether to mail it.
+
+        For an address that isn't listed the same rows are written, with a digest that no code
+        has."""
+        now = int(self._clock())
+        digits = LONG if await self.alarm() else SHORT
+        code = new_code(digits)
+        room = await self._store.counters.take(
+            "pin-mail", self._address(address), now, WINDOW, MAILS if known else MAILS - 1
+        )
+        digest = self._digest(flow.id, code) if listed and room else secrets.token_hex(32)
+        if room or await self._store.pins.get(flow.id) is None:
+            await self._store.pins.put(flow.id, digest, digits, now, min(now + LIFE, flow.expires))
+        return Asked(code, digits, mail=listed and room)
+
+    async def known(self, device: str | None, address: str) -> bool:
+        """Say whether this browser signed in as this address within 30 days."""
+        if device is None:
+            return False
+        return await self._store.pins.device_known(
+            self._keys.digest("device", device), self._address(address), int(self._clock())
+        )
+
+    async def verify(self, flow: Flow, address: str, typed: str, *, known: bool) -> str:
+        """Try a code; one of RIGHT, WRONG, DEAD (no try left on it), LONGER (a longer one is
+        needed),
+        MALFORMED, BUSY. RIGHT comes once a code, whoever else tries at the same time."""
+        code = typed.strip(" \t\r\n")
+        if not (code.isascii() and code.isdigit() and len(code) in (SHORT, LONG)):
+            return MALFORMED
+        if not known:
+            alarm = await self.alarm()
+            if alarm or await self._over_budget(flow.network, address):
+                if self._slow >= MAX_SLOW:
+                    return BUSY
+                self._slow += 1
+                try:
+                    await self._pause(SLOW)
+                finally:
+                    self._slow -= 1
+            row = await self._store.pins.get(flow.id)
+            if alarm and row is not None and row.digits == SHORT:
+                return LONGER
+        tried = await self._store.pins.count_try(flow.id, TRIES, int(self._clock()))
+        if tried is None:
+            return DEAD
+        if not hmac.compare_digest(tried.digest, self._digest(flow.id, code)):
+            await self._store.counters.add(
+                self._clock(),
+                ("pin-failure-address", self._address(address)),
+                ("pin-failure-network", flow.network),
+                ("pin-failure", "*"),
+            )
+            await self.alarm()
+            return WRONG if tried.tries < TRIES else DEAD
+        if not await self._store.pins.use(flow.id, tried.digest, int(self._clock())):
+            return DEAD
+        await self._store.counters.forget("pin-failure-address", self._address(address))
+        return RIGHT
+
+    async def remember(self, device: str, address: str) -> None:
+        """Know this browser for 30 days."""
+        await self._store.pins.know_device(
+            self._keys.digest("device", device),
+            self._address(address),
+            int(self._clock()) + DEVICE_LIFE,
+        )
+
+    async def _over_budget(self, network: str, address: str) -> bool:
+        now = self._clock()
+        counters = self._store.counters
+        by_address = await counters.total(
+            "pin-failure-address", self._address(address), now, WINDOW
+        )
+        by_network = await counters.total("pin-failure-network", network, now, WINDOW)
+        return by_address > FAILURES_ADDRESS or by_network > FAILURES_NETWORK
+
+    def _digest(self, flow: str, code: str) -> str:
+        return self._keys.digest("pin", flow, code)
+
+    def _address(self, address: str) -> str:
+        """Return what an address is counted under: a digest, so that a dump lists nobody (O13)."""
+        return self._keys.digest("address", mailbox(address))

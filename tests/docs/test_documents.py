@@ -1,0 +1,98 @@
+"""Every key, limit, reason, command and flag is in the documents; every link and picture there exists."""
+
+import importlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from edge.cli.main import FAMILIES
+
+ROOT = Path(__file__).parent.parent.parent
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
+
+
+def keys(schema: dict[str, Any]) -> set[str]:
+    """Return every property name in a JSON schema."""
+    found: set[str] = set()
+    if isinstance(schema, dict):
+        found |= set(schema.get("properties", {}))
+        for value in schema.values():
+            found |= keys(value)
+    elif isinstance(schema, list):
+        for value in schema:
+            found |= keys(value)
+    return found
+
+
+def test_every_configuration_key_is_documented() -> None:
+    from edge.config import schema
+
+    text = (DOCS / "configuration.md").read_text()
+    missing = sorted(k for k in keys(schema()) if f"`{k}`" not in text)
+    assert not missing
+
+
+def test_every_reason_is_documented() -> None:
+    from _fastpath.errors import reasons
+
+    text = (DOCS / "reasons.md").read_text()
+    names = [r if isinstance(r, str) else r[0] for r in reasons()]
+    assert len(names) > 30
+    assert not [n for n in names if n and f"`{n}`" not in text]
+
+
+def test_every_limit_is_documented() -> None:
+    source = (ROOT / "_fastpath" / "limits.pxd").read_text()
+    names = re.findall(r"^\s+([A-Z][A-Z0-9_]+)\s*=", source, re.M)
+    text = (DOCS / "limits.md").read_text()
+    assert len(names) > 10
+    assert not [n for n in names if f"`{n}`" not in text]
+
+
+def commands(group: click.Command, path: tuple[str, ...]) -> Iterator[tuple[str, click.Command]]:
+    if isinstance(group, click.Group):
+        for name, command in group.commands.items():
+            yield from commands(command, (*path, name))
+    else:
+        yield " ".join(path), group
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_every_command_and_option_is_documented(family: str) -> None:
+    module, attribute, _ = FAMILIES[family]
+    text = (DOCS / "commands.md").read_text()
+    missing = []
+    for name, command in commands(getattr(importlib.import_module(module), attribute), (family,)):
+        section = re.search(rf"^## `sekisho {re.escape(name)}.*?(?=^## |\Z)", text, re.M | re.S)
+        if section is None:
+            missing.append(name)
+            continue
+        for parameter in command.params:
+            if isinstance(parameter, click.Option):
+                missing += [f"{name} {o}" for o in parameter.opts if f"`{o}" not in section.group()]
+    assert not missing, "tests/docs/commands.py writes docs/commands.md"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    broken = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if "://" not in target and not target.startswith("#"):
+            if not (page.parent / target.split("#")[0]).exists():
+                broken.append(target)
+    assert not broken
+
+
+def test_the_readme_names_its_commands() -> None:
+    text = (ROOT / "README.md").read_text()
+    for word in ("apt install git make gcc python3-venv python3-dev libssl-dev", "make demo",
+                 "make demo-check", "make test", "make check"):
+        assert word in text
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+    named = set(re.findall(r"`?make ([a-z-]+)", text + (ROOT / "CONTRIBUTING.md").read_text()))
+    assert named <= targets, named - targets

@@ -15,7 +15,7 @@ STOREYS = [
     ["limits", "slice", "errors", "buffer", "head", "cookie", "openssl"],
     ["http1", "frame", "preface"],
     ["route", "token", "policy", "stream", "mux", "snapshot", "tls", "accesslog", "cookie"],
-    ["endpoint"],
+    ["endpoint", "carrier"],
     ["exchange"],
     ["relay", "upstream", "tunnel", "downstream"],
 ]

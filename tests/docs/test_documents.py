@@ -1,4 +1,4 @@
-"""Every key, limit, reason, command and flag is in the documents; every link and picture there exists."""
+"""Every key, limit, reason, command and flag is in the documents; every link there leads on."""
 
 import importlib
 import re
@@ -56,7 +56,10 @@ def test_every_limit_is_documented() -> None:
 
 def commands(group: click.Command, path: tuple[str, ...]) -> Iterator[tuple[str, click.Command]]:
     if isinstance(group, click.Group):
-        for name, command in group.commands.items():
+        context = click.Context(group)
+        for name in group.list_commands(context):   # some families find a command when asked
+            command = group.get_command(context, name)
+            assert command is not None
             yield from commands(command, (*path, name))
     else:
         yield " ".join(path), group
@@ -82,9 +85,9 @@ def test_every_command_and_option_is_documented(family: str) -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     broken = []
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
-        if "://" not in target and not target.startswith("#"):
-            if not (page.parent / target.split("#")[0]).exists():
-                broken.append(target)
+        local = "://" not in target and not target.startswith("#")
+        if local and not (page.parent / target.split("#")[0]).exists():
+            broken.append(target)
     assert not broken
 
 

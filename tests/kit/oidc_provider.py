@@ -1,0 +1,51 @@
+"""The real OpenID provider (npm oidc-provider) as a process."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from edge.demo.processes import Child, answers, free_port
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+USERS = {
+    "taro": {"email": "taro@example.com", "name": "Taro", "groups": ["eng", "admins"],
+             "department": "engineering"},
+    "hanako": {"email": "hanako@example.com", "name": "Hanako", "groups": ["sales"]},
+}
+CLIENT_ID, CLIENT_SECRET = "edge", "edge-secret-edge-secret-edge-secret"
+
+
+class OpenIDProvider:
+    """Signs in whoever types a login name (any password). `redirect` are the allowed callbacks."""
+
+    def __init__(
+        self, folder: Path, redirect: list[str], users: dict[str, Any] | None = None
+    ) -> None:
+        modules = ROOT / "build" / "peers"
+        node = shutil.which("node")
+        assert node and (modules / "node_modules" / "oidc-provider").exists(), (
+            "node or npm's oidc-provider is missing: make test installs or names them"
+        )
+        self.port = free_port()
+        client = {
+            "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "redirect_uris": redirect,
+            "grant_types": ["authorization_code", "refresh_token"], "response_types": ["code"],
+            "token_endpoint_auth_method": "client_secret_basic",
+        }
+        env = {
+            "PORT": str(self.port), "ISSUER": self.issuer, "CLIENTS": json.dumps([client]),
+            "USERS": json.dumps(users or USERS), "MODULES": str(modules), "NODE_NO_WARNINGS": "1",
+        }
+        self.child = Child("oidc", [node, str(HERE / "oidc.mjs")], folder / "oidc.log", env)
+        self.child.start()
+        well_known = f"{self.issuer}/.well-known/openid-configuration"
+        self.child.wait_until(lambda: answers(well_known), "discovery")
+
+    @property
+    def issuer(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def close(self) -> None:
+        self.child.stop()

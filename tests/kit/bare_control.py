@@ -1,6 +1,6 @@
 """A real publisher and feed in the smallest control process; its "configuration" is one text file.
 
-admin.sock takes one JSON line and answers one: {"do": "reload" | "status" | "revoke" | "tickets"}."""
+admin.sock takes one JSON line, {"do": "reload" | "status" | "revoke" | "tickets"}, and answers it."""
 
 import asyncio
 import json
@@ -41,6 +41,7 @@ async def serve() -> int:
     master = os.getppid()
     loop = asyncio.get_running_loop()
     ending = asyncio.Event()
+    reloads = []
     loop.add_signal_handler(signal.SIGTERM, ending.set)
 
     def on_question(peer: Any, message: Any) -> None:
@@ -62,7 +63,7 @@ async def serve() -> int:
             os._exit(1)
         for message in messages:
             if message["t"] == "reload":
-                loop.create_task(reload_for_master())
+                reloads.append(loop.create_task(reload_for_master()))
 
     loop.add_reader(channel.sock, on_channel)
     outcome = await publisher.reload("start")

@@ -1,4 +1,4 @@
-"""The node's processes, killed and told to stop, as real processes (faults.md rows 1, 2, SIGTERM)."""
+"""The node's processes, killed and told to stop, as real processes (faults.md rows 1, 2)."""
 
 import os
 import signal
@@ -195,14 +195,16 @@ def test_drain_ends_after_its_limit(tmp_path):
 
 
 def test_second_signal_forces(tmp_path):
-    with bare_node(tmp_path, drain=60) as node:
-        with socket.create_connection(("127.0.0.1", node.port)) as sock:
-            sock.sendall(b"GET /hang HTTP/1.1\r\nHost: x\r\n\r\n")
-            time.sleep(0.05)
-            node.process.send_signal(signal.SIGINT)
-            wait_until(lambda: "draining" in node.text())
-            node.process.send_signal(signal.SIGINT)
-            node.process.wait(3)
+    with (
+        bare_node(tmp_path, drain=60) as node,
+        socket.create_connection(("127.0.0.1", node.port)) as sock,
+    ):
+        sock.sendall(b"GET /hang HTTP/1.1\r\nHost: x\r\n\r\n")
+        time.sleep(0.05)
+        node.process.send_signal(signal.SIGINT)
+        wait_until(lambda: "draining" in node.text())
+        node.process.send_signal(signal.SIGINT)
+        node.process.wait(3)
 
 
 def test_broken_configuration_at_first_start_starts_nothing(tmp_path):

@@ -12,18 +12,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import re2  # type: ignore[import-untyped]
+import re2
 
 from edge.config.problem import Mark, Problem, did_you_mean
 from edge.config.source import Items, Map, parse
 from edge.connector.origin_request import ORIGIN_KEYS, OriginRequest, read_origin_request
-from edge.connector.scalars import read_address, read_boolean, read_duration, read_number, read_text
+from edge.connector.scalars import read_address, read_duration, read_number, read_text
 from edge.connector.service import (
     Pattern,
     Service,
     ServiceRefused,
-    parse as parse_service,
     parse_pattern,
+)
+from edge.connector.service import (
+    parse as parse_service,
 )
 
 MAX_RULES = 1000  # rules of one file; the edge refuses larger tables
@@ -42,7 +44,8 @@ HARMLESS = {
 }  # fmt: skip
 KEYS = {
     "tunnel", "credentials-file", "ingress", "originRequest", "metrics", "loglevel", "logfile",
-    "grace-period", "links", "ha-connections", "edge", "allow", "warp-routing", "hello-world", "url",
+    "grace-period", "links", "ha-connections", "edge", "allow", "warp-routing", "hello-world",
+    "url",
 }  # fmt: skip
 RULE_KEYS = {"hostname", "path", "service", "originRequest"}
 
@@ -133,7 +136,7 @@ def read_file(path: Path) -> Read:
 
 
 def read_text_of(text: bytes, path: Path) -> Read:
-    """Check a configuration's text; `path` names it in problems and is what files are relative to."""
+    """Check a configuration's text; `path` names it in problems, files are relative to it."""
     problems: list[Problem] = []
 
     def complain(mark: Mark, sentence: str, level: str = "error") -> None:

@@ -19,7 +19,7 @@ class ServiceRefused(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One parsed service. `text` is what the edge is told (never credentials: there can be none)."""
+    """One parsed service. `text` is what the edge is told; there is never a secret in it."""
 
     kind: str  # tcp | unix | status | hello
     scheme: str
@@ -113,7 +113,7 @@ class Pattern:
     path: str  # of a Unix socket, may end in "*"
 
     def admits(self, service: Service) -> bool:
-        """Return True when the pattern covers the service as written (names aren't resolved here)."""
+        """Return True when the pattern covers the service as written; no name is resolved."""
         if self.scheme not in ("*", service.scheme):
             return False
         if service.kind == "unix":
@@ -139,7 +139,7 @@ class Pattern:
 
 
 def parse_pattern(text: str) -> Pattern:
-    """Return an `allow:` pattern (`http://10.0.0.0/8:*`, `*://wiki.lan:8080`, `unix:/run/app/*`)."""
+    """Return an `allow:` pattern: `http://10.0.0.0/8:*`, `*://wiki.lan:80`, `unix:/run/app/*`."""
     scheme, colon, rest = text.partition(":")
     if not colon:
         raise ServiceRefused(f"“{text}” is not a pattern; write SCHEME://HOST:PORT")

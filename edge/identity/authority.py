@@ -1,4 +1,4 @@
-"""The tunnel's own certificate authority: who a link is, and what it may ask for (design §7, Roles).
+"""The tunnel's own certificate authority: who a link is, what it may ask for (design §7, Roles).
 
 Pure functions over keys and certificates: nothing here reads a file, a clock or the store. The
 role of a certificate is its issuer and its one URI:

@@ -24,6 +24,9 @@ class Thing:
     changed: int
 
 
+Things = list[Thing]  # Objects has a method called list
+
+
 class Objects:
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -55,7 +58,7 @@ class Objects:
     async def find(self, kind: str, name: str) -> Thing | None:
         return await self._one((objects.c.kind == kind) & (objects.c.name == name))
 
-    async def list(self, kind: str | None = None) -> list[Thing]:
+    async def list(self, kind: str | None = None) -> Things:
         query = select(objects).order_by(objects.c.kind, objects.c.name)
         if kind is not None:
             query = query.where(objects.c.kind == kind)

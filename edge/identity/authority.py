@@ -192,6 +192,13 @@ def end_of(certificate: bytes) -> datetime:
     return x509.load_pem_x509_certificate(certificate).not_valid_after_utc
 
 
+def names_of(certificate: bytes) -> list[str]:
+    """Return the DNS names of a PEM certificate."""
+    leaf = x509.load_pem_x509_certificate(certificate)
+    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return list(names.get_values_for_type(x509.DNSName))
+
+
 def begin_of(certificate: bytes) -> datetime:
     """Return when a PEM certificate begins."""
     return x509.load_pem_x509_certificate(certificate).not_valid_before_utc

@@ -11,21 +11,11 @@ from typing import Any
 from edge.demo.processes import Child, answers, free_port
 
 
-class MailSink:
-    def __init__(self, folder: Path) -> None:
-        self.port, self.page = free_port(), free_port()
-        argv = [sys.executable, "-m", "edge.demo.inbox", "--smtp", str(self.port),
-                "--http", str(self.page)]
-        self.child = Child("inbox", argv, folder / "inbox.log").start()
-        self.child.wait_until(lambda: answers(f"{self.url}/"), "its page")
-        self.used = 0
+class Letters:
+    """Reads an inbox that runs."""
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.page}"
-
-    def close(self) -> None:
-        self.child.stop()
+    def __init__(self, url: str) -> None:
+        self.url, self.used = url, 0
 
     def letters(self, address: str) -> list[dict[str, Any]]:
         """Return the messages to the address, newest first."""
@@ -49,3 +39,18 @@ class MailSink:
         found = re.search(r"(?<!\d)(\d{6}|\d{8})(?!\d)", letter["text"])
         assert found, letter["text"]
         return found.group(1)
+
+
+class MailSink(Letters):
+    """An inbox of one's own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port, page = free_port(), free_port()
+        super().__init__(f"http://127.0.0.1:{page}")
+        argv = [sys.executable, "-m", "edge.demo.inbox", "--smtp", str(self.port),
+                "--http", str(page)]
+        self.child = Child("inbox", argv, folder / "inbox.log").start()
+        self.child.wait_until(lambda: answers(f"{self.url}/"), "its page")
+
+    def close(self) -> None:
+        self.child.stop()

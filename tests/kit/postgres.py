@@ -15,7 +15,7 @@ from edge.demo.processes import Child, free_port
 
 
 def _program(name: str) -> str:
-    """Return where Debian keeps it (not on PATH), or what PATH finds; FileNotFoundError otherwise."""
+    """Return where Debian keeps it (not on PATH), or what PATH finds."""
     for path in sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), reverse=True):
         return str(path)
     found = shutil.which(name)

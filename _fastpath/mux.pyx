@@ -23,7 +23,7 @@ from _fastpath.limits cimport (
 from _fastpath.stream cimport (
     E_END_REMOTE, E_FIN_SENT, F_ACK_DUE, F_ACKED, F_CLAIMED, F_FIN_DUE, F_OURS, F_RESET_HELD,
     F_SYN_DUE, F_TELL_CLOSED, F_UPDATE_DUE, F_WAITING, S_BOTH, S_CLOSED, S_HALF_LOCAL,
-    S_HALF_REMOTE, S_OPEN, ring_clear, ring_init, ring_linked, ring_push, ring_unlink, stream_new,
+    S_HALF_REMOTE, S_OPEN, Door, ring_clear, ring_init, ring_linked, ring_push, ring_unlink, stream_new,
 )
 
 cdef enum:
@@ -860,6 +860,12 @@ cdef class Session(MuxEvents):
         self.known[s.id] = s
         return s.id
 
+    def door(self, uint32_t id) -> Door:
+        """Return the stream with that id, to keep (KeyError when its last call has come)."""
+        cdef Door door = Door.__new__(Door)
+        door.stream = self.known[id]
+        return door
+
     def accept(self, uint32_t id) -> None:
         (<Stream>self.known[id]).accept()
 
@@ -884,10 +890,7 @@ cdef class Session(MuxEvents):
 
     def stream(self, uint32_t id) -> dict:
         """Return the numbers of one stream."""
-        cdef Stream s = self.known[id]
-        return {"state": s.state, "queued": s.queued(), "send_window": s.send_window, "credit": s.credit,
-                "held": s.held, "window": s.window, "writable": bool(s.open_for_write()),
-                "user": s.user}
+        return self.door(id).numbers()
 
     def state(self) -> dict:
         """Return the numbers of the session."""

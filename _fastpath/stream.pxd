@@ -109,3 +109,7 @@ cdef class Stream:
 
 
 cdef Stream stream_new(StreamOwner mux, uint32_t id, bint ours, uint64_t now)
+
+
+cdef class Door:                                        # for tests
+    cdef Stream stream

@@ -144,3 +144,34 @@ def next_state(int state, int event) -> int | None:
     """Return the state that follows, or None where the table has a hole."""
     cdef uint8_t state_after = NEXT[state][event]
     return None if state_after == S_BAD else state_after
+
+
+cdef class Door:
+    """One stream driven from Python, also after its session let go of it."""
+
+    def write(self, const uint8_t[::1] data not None) -> None:
+        if data.shape[0]:
+            self.stream.write(&data[0], data.shape[0])
+
+    def accept(self) -> None:
+        self.stream.accept()
+
+    def end(self) -> None:
+        self.stream.end()
+
+    def reset(self) -> None:
+        self.stream.reset()
+
+    def consumed(self, size_t n) -> None:
+        self.stream.consumed(n)
+
+    def full(self) -> bool:
+        return bool(self.stream.full())
+
+    def queued(self) -> int:
+        return self.stream.queued()
+
+    def numbers(self) -> dict:
+        cdef Stream s = self.stream
+        return {"state": s.state, "queued": s.queued(), "send_window": s.send_window, "credit": s.credit,
+                "held": s.held, "window": s.window, "writable": bool(s.open_for_write()), "user": s.user}

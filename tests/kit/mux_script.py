@@ -1,0 +1,87 @@
+"""A script of the wire for one mux end: what the peer sent, what was said, what we answered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from _fastpath import frame
+from _fastpath.mux import Session
+
+DATA, WINDOW, PING, GOAWAY = range(4)
+SYN, ACK, FIN, RST = 1, 2, 4, 8
+NONE, FIRST, ANY = range(3)
+SECOND = 1_000_000
+
+
+class Sent(NamedTuple):
+    """One frame that we sent: type, flags, stream, and its payload or (bare frames) its number."""
+
+    type: int
+    flags: int
+    stream: int
+    body: bytes | int
+
+
+def frames(data: bytes) -> Iterator[Sent]:
+    """Yield the frames of data, which must be whole ones."""
+    while data:
+        kind, flags, stream, length = frame.parse(data[:12])
+        data = data[12:]
+        if kind == DATA:
+            assert len(data) >= length, "a frame's body is cut"
+            yield Sent(kind, flags, stream, data[:length])
+            data = data[length:]
+        else:
+            yield Sent(kind, flags, stream, length)
+
+
+class Script:
+    """One end under test. The peer's bytes are fed whole, byte by byte or in sevens (`cut`)."""
+
+    def __init__(
+        self, cut: int = 0, *, client: bool = False, accepts: int = ANY, max_streams: int = 4096
+    ) -> None:
+        self.session = Session(client, accepts, max_streams, SECOND)
+        self.cut = cut
+        self.now = SECOND
+
+    def peer(self, kind: int, flags: int, stream: int, body: bytes | int = 0) -> Script:
+        """The peer sends one frame; payload for DATA, a number for the others."""
+        if isinstance(body, bytes):
+            return self.raw(frame.build(kind, flags, stream, len(body)) + body)
+        return self.raw(frame.build(kind, flags, stream, body))
+
+    def raw(self, data: bytes) -> Script:
+        size = self.cut or len(data) or 1
+        for at in range(0, len(data), size):
+            self.session.feed(data[at : at + size], self.now)
+        return self
+
+    def after(self, seconds: float) -> Script:
+        """Time passes and a timer that was due goes off."""
+        self.now += round(seconds * SECOND)
+        self.session.tick(self.now)
+        return self
+
+    @property
+    def events(self) -> list[tuple[Any, ...]]:
+        """What was said since the last look; neighbouring data of one stream in one piece."""
+        joined: list[tuple[Any, ...]] = []
+        for event in self.session.take():
+            if event[0] == "data" and joined and joined[-1][:2] == event[:2]:
+                joined[-1] = (*event[:2], joined[-1][2] + event[2])
+            else:
+                joined.append(event)
+        return joined
+
+    @property
+    def sent(self) -> list[Sent]:
+        """What we sent since the last look."""
+        data = b""
+        while self.session.wants_send():
+            piece = self.session.fill(65536)
+            if not piece:
+                break
+            data += piece
+        return list(frames(data))

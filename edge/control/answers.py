@@ -14,7 +14,13 @@ def page(
     visit: Visit, template: str, *, status: int = 200, form_action: str = "'self'", **values: Any
 ) -> Response:
     """Return a page in the visitor's language."""
-    text = render(template, visit.language, request_id=visit.request_id, **values)
+    text = render(
+        template,
+        visit.language,
+        request_id=visit.request_id,
+        organization=visit.world.organization,
+        **values,
+    )
     return _finish(Response(text, status), visit, form_action)
 
 
@@ -31,6 +37,7 @@ def problem(
             email=email,
             again=again,
             switch=switch,
+            organization=visit.world.organization,
         )
         return _finish(Response(text, status), visit, "'self'")
     body = {

@@ -74,6 +74,7 @@ def problem_page(
     email: str = "",
     again: str = "",
     switch: str = "",
+    organization: str = "Sekisho",
 ) -> str:
     """Return the page that says what went wrong and what to do about it."""
     said = sentence(reason, status)
@@ -89,6 +90,7 @@ def problem_page(
         email=email,
         again=again,
         switch=switch,
+        organization=organization,
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
@@ -71,6 +71,11 @@ class ByHost:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
+            return
+        try:
+            self._desk.world()
+        except LookupError:  # control started with a configuration that was never good
+            await PlainTextResponse("503 control-down\n", 503)(scope, receive, send)
             return
         host = visit_of(Request(scope), self._desk.world()).host
         chosen = self._auth if host == self._desk.world().auth_domain else self._other

@@ -32,6 +32,7 @@ from edge.identity.world import PIN, Provider
 from edge.store import Flow
 
 FLOW_LIFE = 600  # seconds from choosing a way to having proved it
+FLOW_COOKIE = 86400  # seconds that a browser keeps what its sign-ins are bound to
 # What the code page may be told by the address that it was sent to.
 NOTES = (
     one_time_pin.WRONG,
@@ -56,13 +57,17 @@ class SignIn:
         aim = self._aim(visit, request.path_params["host"], query)
         if aim is None:
             return problem(visit, 404, "application-unknown")
-        if query.get("switch") != "1":
+        switch = query.get("switch") == "1"
+        if not switch:
             current = await self._desk.sessions.current(visit.world, visit.cookie(cookies.GLOBAL))
             if current is not None:
                 answer = await self._lead_on(visit, aim, current)
                 if answer is not None:
                     return answer
-        return self._ways(visit, aim, note=query.get("note", ""), keep=query.get("switch") == "1")
+            offered = visit.world.offered(aim.application)
+            if aim.application.straight_on and len(offered) == 1 and offered[0].type != PIN:
+                return await self._to_provider(visit, aim, offered[0])
+        return self._ways(visit, aim, note=query.get("note", ""), keep=switch)
 
     def _aim(self, visit: Visit, host: str, query: dict[str, str]) -> Destination | None:
         return destination(
@@ -93,7 +98,7 @@ class SignIn:
             note=note if note in ("address",) else "",
         )
         if fresh:
-            set_cookie(answer, cookies.write(cookies.FLOW, browser, max_age=86400))
+            set_cookie(answer, cookies.write(cookies.FLOW, browser, max_age=FLOW_COOKIE))
         if (
             visit.cookies.get(cookies.GLOBAL) and not keep
         ):  # it did not hold, or this page would not show
@@ -115,15 +120,23 @@ class SignIn:
             return problem(visit, 400, "form-invalid")
         if chosen[0].type == PIN:
             return await self._ask(visit, aim, chosen[0], browser, form.get("email", ""))
-        state = new_identifier()
+        return await self._to_provider(visit, aim, chosen[0])
+
+    async def _to_provider(self, visit: Visit, aim: Destination, provider: Provider) -> Response:
+        """Begin a flow in this browser and send it to the provider."""
+        state, known = new_identifier(), visit.identifier(cookies.FLOW)
+        browser = known or new_identifier()
         try:
-            begun = await self._desk.provider(chosen[0]).begin(state)
+            begun = await self._desk.provider(provider).begin(state)
         except ProviderFailed as error:
             return self._provider_failed(visit, aim, error)
         await self._desk.store.flows.begin(
-            self._flow(visit, aim, chosen[0], browser, state, dict(begun.secret))
+            self._flow(visit, aim, provider, browser, state, dict(begun.secret))
         )
-        return redirect(visit, begun.url)
+        answer = redirect(visit, begun.url)
+        if known is None:
+            set_cookie(answer, cookies.write(cookies.FLOW, browser, max_age=FLOW_COOKIE))
+        return answer
 
     def _flow(
         self,

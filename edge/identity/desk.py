@@ -45,7 +45,6 @@ class Desk:
         steady: Callable[[], float] | None = None,
         send: Send = send_smtp,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        verify: Any = True,
     ) -> None:
         self.store = store
         self.keys = keys
@@ -59,7 +58,6 @@ class Desk:
         self.service_tokens = ServiceTokens(store, self.revocations, clock)
         self.post = Post(lambda: self.world().mail, self.audit, self.steady, send=send, pause=pause)
         self.pin = OneTimePin(store, keys, self.audit, self.steady, pause=pause)
-        self._verify = verify
         self._providers: dict[str, OpenIdProvider] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._tasks: list[asyncio.Task[None]] = []
@@ -94,7 +92,7 @@ class Desk:
                 closing = asyncio.get_running_loop().create_task(held.close())
                 self._closing.add(closing)
                 closing.add_done_callback(self._closing.discard)
-            held = OpenIdProvider(provider, redirect, self.clock, verify=self._verify)
+            held = OpenIdProvider(provider, redirect, self.clock)
             self._providers[provider.id] = held
         return held
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,8 +18,7 @@ from edge.identity.world import Mail
 TTL = 600.0  # seconds after which a message is of no use: its code is dead
 MAX_QUEUE = 1_000  # messages; over it the newest is dropped, and that is an event
 WORKERS = 2
-TIMEOUT = 10.0  # seconds for one attempt
-PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
+PORTS = {"smtp": 587, "smtp+starttls": 587, "smtps": 465}
 
 log = logging.getLogger("sekisho.mail")
 
@@ -43,16 +43,23 @@ async def send_smtp(mail: Mail, message: EmailMessage) -> None:
     parts = urlsplit(mail.server)
     if parts.scheme not in PORTS or not parts.hostname:
         raise ValueError(f"mail server must be one of {', '.join(PORTS)}://host")
+    host = parts.hostname
+    near = host == "localhost" or host == "::1" or host.startswith("127.")
+    implicit = parts.scheme == "smtps"
+    context = ssl.create_default_context(cafile=mail.ca_file or None)
     await aiosmtplib.send(
         message,
-        hostname=parts.hostname,
+        hostname=host,
         port=parts.port or PORTS[parts.scheme],
-        use_tls=parts.scheme == "smtps",
-        # None would use STARTTLS when offered and go on in the clear when a stranger strips it.
-        start_tls=parts.scheme == "smtp+starttls",
+        use_tls=implicit,
+        # Never "when offered": a stranger on the way could strip the offer. On loopback (None)
+        # there
+        # is nobody on the way.
+        start_tls=False if implicit else (None if near and parts.scheme == "smtp" else True),
+        tls_context=context,
         username=mail.username or None,
         password=mail.password or None,
-        timeout=TIMEOUT,
+        timeout=mail.timeout,
     )
 
 

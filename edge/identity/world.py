@@ -20,6 +20,7 @@ class Application:
     same_site: str = "Lax"
     session_duration: int = DAY  # seconds
     providers: tuple[str, ...] = ()  # ids that may be used; empty = all
+    straight_on: bool = False  # skip the choice when there is only one way, and it isn't the PIN
     groups: bool = False  # its policies name groups of a provider
     methods: bool = False  # … authentication methods (amr)
     claims: tuple[str, ...] = ()  # … these OIDC claims
@@ -51,20 +52,26 @@ class Provider:
     issuer: str = ""
     client_id: str = ""
     client_secret: str = field(default="", repr=False)
+    email_claim: str = "email"
+    trust_email: bool = False  # its addresses count without email_verified
     groups_claim: str = ""
     scopes: tuple[str, ...] = ("openid", "email", "profile")
     claims: tuple[str, ...] = ()  # that some policy names: kept in the session
-    allow_local: bool = False  # its addresses may be loopback or link-local, and plain http there
+    prompt: str = ""
+    ca_file: str = ""  # authorities to check it against, instead of the system's
+    allow_local: bool = False  # it may be at a private or loopback address, there with plain http
 
 
 @dataclass(frozen=True, slots=True)
 class Mail:
     """Where mail goes out."""
 
-    server: str  # smtp://, smtp+starttls://, smtps:// host[:port]
+    server: str  # smtps://host[:465], or smtp://host[:587]: STARTTLS, not needed on loopback
     sender: str  # address, or Name <address>
     username: str = ""
     password: str = field(default="", repr=False)
+    ca_file: str = ""  # authorities to check the server against, instead of the system's
+    timeout: float = 10.0  # seconds for one delivery
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +115,7 @@ class World:
     suffix: str = ""  # of public addresses: "" or ":8443"
     global_session: int = DAY  # seconds
     mail: Mail | None = None
+    organization: str = "Sekisho"  # shown on the pages
 
     def url(self, host: str, path: str) -> str:
         return f"{self.scheme}://{host}{self.suffix}{path}"

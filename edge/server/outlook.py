@@ -47,6 +47,7 @@ def world_of(
             providers=tuple(
                 ident for ident in (names.provider(word) for word in app.allowed_idps) if ident
             ),
+            straight_on=app.auto_redirect_to_identity,
             groups=named.groups, methods=named.methods, claims=tuple(sorted(named.claims)),
         )
     providers = [
@@ -59,6 +60,7 @@ def world_of(
         judge=SnapshotJudge(snapshot), scheme=settings["public_scheme"],
         suffix=settings["public_suffix"], global_session=config.session_duration,
         mail=None if config.mail is None else _mail(config.mail),
+        organization=config.organization,
     )
 
 
@@ -94,7 +96,9 @@ def _provider(provider: IdentityProvider, ident: str, claims: set[str]) -> Provi
         client_secret="" if secret is None else secret.read_text("utf-8").strip(),
         groups_claim=provider.groups_claim or "", scopes=tuple(provider.scopes),
         claims=tuple(sorted(claims | set(provider.claims))),
-        allow_local=provider.allow_private_address,
+        allow_local=provider.allow_private_address, email_claim=provider.email_claim,
+        trust_email=provider.email_verified == "trusted", prompt=provider.prompt or "",
+        ca_file=str(provider.ca_file or ""),
     )
 
 
@@ -103,6 +107,7 @@ def _mail(mail: ConfiguredMail) -> Mail:
     return Mail(
         server=mail.server, sender=mail.sender, username=mail.username or "",
         password="" if password is None else password.read_text("utf-8").strip(),
+        ca_file=str(mail.ca_file or ""), timeout=mail.timeout,
     )
 
 

@@ -5,6 +5,7 @@ import asyncio
 import ipaddress
 import json
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -42,9 +43,10 @@ class _Capped(httpx2.AsyncByteStream):
 class GuardedTransport(httpx2.AsyncBaseTransport):
     """Connects only where a provider may be, to the very address that was checked."""
 
-    def __init__(self, *, allow_local: bool, verify: Any = True) -> None:
+    def __init__(self, *, allow_local: bool, ca_file: str = "") -> None:
         self._allow_local = allow_local
-        self._inner = httpx2.AsyncHTTPTransport(verify=verify, retries=0)
+        context = ssl.create_default_context(cafile=ca_file or None)
+        self._inner = httpx2.AsyncHTTPTransport(verify=context, retries=0)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         url = request.url
@@ -79,7 +81,7 @@ def check_url(url: str, *, allow_local: bool) -> None:
 
 
 async def resolve(host: str, port: int, *, allow_local: bool) -> str:
-    """Return an address of the host; ProviderFailed for loopback, link-local and the like."""
+    """Return an address of the host; ProviderFailed for one that isn't public."""
     loop = asyncio.get_running_loop()
     try:
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -94,13 +96,11 @@ async def resolve(host: str, port: int, *, allow_local: bool) -> str:
 
 
 def _ordinary(address: str) -> bool:
-    """Say whether a provider may live there. Private networks are fine: many companies' are."""
+    """Say whether a provider may be there without the operator having said so (M16)."""
     parsed = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
         parsed = parsed.ipv4_mapped
-    return not (
-        parsed.is_loopback or parsed.is_link_local or parsed.is_multicast or parsed.is_unspecified
-    )
+    return parsed.is_global and not parsed.is_multicast
 
 
 def _literal_local(host: str) -> bool:

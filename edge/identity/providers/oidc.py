@@ -18,9 +18,16 @@ from authlib.integrations.httpx_client import (  # type: ignore[import-untyped]
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import Key as JoseKey
+from joserfc.jws import JWSRegistry, extract_compact
 
 from edge.identity.address import canonical
-from edge.identity.providers.fetch import TIMEOUT, GuardedTransport, ProviderFailed, fetch_json
+from edge.identity.providers.fetch import (
+    MAX_BODY,
+    TIMEOUT,
+    GuardedTransport,
+    ProviderFailed,
+    fetch_json,
+)
 from edge.identity.providers.metadata import ALGORITHMS, Discovered, Metadata
 from edge.identity.sessions import Person
 from edge.identity.world import Provider
@@ -30,6 +37,13 @@ MAX_ID_TOKEN_AGE = 600  # seconds since `iat`
 MAX_GROUPS = 10_000
 MAX_TEXT = 1024  # characters of one group or claim value
 MAX_SUBJECT = 255  # characters (OpenID Connect Core §2)
+
+
+class _Roomy(JWSRegistry):
+    """Takes ID tokens with thousands of groups; the answer that carries one is bounded already."""
+
+    max_header_length = 8192  # bytes; some providers send their certificate along
+    max_payload_length = MAX_BODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +62,6 @@ class OpenIdProvider:
         provider: Provider,
         redirect_uri: str,
         clock: Callable[[], float],
-        *,
-        verify: Any = True,
     ) -> None:
         self.provider = provider
         self.redirect_uri = redirect_uri
@@ -60,7 +72,7 @@ class OpenIdProvider:
             redirect_uri=redirect_uri,
             scope=" ".join(provider.scopes),
             code_challenge_method="S256",
-            transport=GuardedTransport(allow_local=provider.allow_local, verify=verify),
+            transport=GuardedTransport(allow_local=provider.allow_local, ca_file=provider.ca_file),
             timeout=TIMEOUT,
             follow_redirects=False,
             trust_env=False,
@@ -75,12 +87,14 @@ class OpenIdProvider:
         out."""
         discovered = await self.metadata.discover()
         nonce, verifier = secrets.token_urlsafe(24), secrets.token_urlsafe(48)
+        more = {"prompt": self.provider.prompt} if self.provider.prompt else {}
         url, _ = self._client.create_authorization_url(
             discovered.url("authorization_endpoint"),
             state=state,
             nonce=nonce,
             code_verifier=verifier,
             response_type="code",
+            **more,
         )
         return Begun(str(url), {"nonce": nonce, "verifier": verifier})
 
@@ -163,7 +177,7 @@ class OpenIdProvider:
             raise ValueError("unknown key id")
 
         try:
-            claims = jwt.decode(token, choose, algorithms=list(ALGORITHMS)).claims
+            claims = jwt.decode(token, choose, registry=_Roomy(algorithms=list(ALGORITHMS))).claims
         except (JoseError, ValueError, TypeError) as error:
             raise ProviderFailed("id-token-invalid", f"{type(error).__name__}: {error}") from error
         problem = self._problem(claims, nonce)
@@ -197,7 +211,9 @@ class OpenIdProvider:
         self, discovered: Discovered, answer: Mapping[str, Any], claims: dict[str, Any]
     ) -> dict[str, Any]:
         """Add what only the userinfo endpoint tells, when something that we need is missing."""
-        wanted = {"email", "email_verified", *self.provider.claims}
+        wanted = {self.provider.email_claim, *self.provider.claims}
+        if not self.provider.trust_email:
+            wanted.add("email_verified")
         if self.provider.groups_claim:
             wanted.add(self.provider.groups_claim)
         endpoint, access = discovered.document.get("userinfo_endpoint"), answer.get("access_token")
@@ -209,11 +225,11 @@ class OpenIdProvider:
         return {**told, **claims}
 
     def _person(self, claims: Mapping[str, Any]) -> Person:
-        email = claims.get("email")
+        email = claims.get(self.provider.email_claim)
         address = canonical(email) if isinstance(email, str) else None
         if address is None or address != str(email).lower():
             raise ProviderFailed("email-missing", "no usable e-mail address in the claims")
-        if claims.get("email_verified") is not True:
+        if not self.provider.trust_email and claims.get("email_verified") is not True:
             raise ProviderFailed("email-not-verified", "the provider has not verified the address")
         groups: Any = claims.get(self.provider.groups_claim) if self.provider.groups_claim else None
         groups = [groups] if isinstance(groups, str) else (groups or [])
@@ -269,10 +285,8 @@ def _number(value: Any) -> bool:
 
 def _kid_of(token: str) -> str | None:
     """Return the key id that the token claims; only to decide whether keys are fetched anew."""
-    from joserfc.jws import extract_compact
-
     try:
-        kid = extract_compact(token.encode()).headers().get("kid")
+        kid = extract_compact(token.encode(), registry=_Roomy()).headers().get("kid")
     except (JoseError, ValueError, UnicodeEncodeError) as error:
         raise ProviderFailed("id-token-invalid", "not a signed token") from error
     return kid if isinstance(kid, str) else None

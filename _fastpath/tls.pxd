@@ -59,7 +59,7 @@ cdef class TlsContexts:      # server side; built by Python code (tls.pyi), immu
     cdef readonly TicketKeys tickets
 
 
-cdef class TlsClientContext: # client side; built by Python code, shared by many connections
+cdef class TlsClientContext:  # client side; built by Python code, shared by many connections
     cdef SSL_CTX* context
     cdef readonly bint verify
 

@@ -415,7 +415,8 @@ cdef class TicketKeys:
     def __dealloc__(self):
         OPENSSL_cleanse(self.keys, sizeof(self.keys))
 
-    def __len__(self):
+    @property
+    def size(self) -> int:
         return self.count
 
     def replace(self, keys) -> None:

@@ -26,7 +26,10 @@ cdef enum:
     MAX_TEXT = 512           # characters of one text claim that we read
     MIN_KEY_BITS = 2048
     MAX_KEY_BITS = 8192
-    NONE = 0xffffffff        # no entry
+
+cdef extern from "<stdint.h>" nogil:
+    const uint32_t NONE "UINT32_MAX"         # no entry
+    const uint32_t ALL_EPOCHS "UINT32_MAX"   # an entry without an epoch voids every token
 
 
 # -- the keyed hash of the cache: two lanes of folded multiplication; the key is random in every process ---------
@@ -287,9 +290,6 @@ KINDS = {
     "session": REVOKED_SESSION, "nonce": REVOKED_NONCE, "user": REVOKED_USER, "application": REVOKED_APPLICATION,
     "service_token": REVOKED_SERVICE_TOKEN, "credential": REVOKED_CREDENTIAL, "administrator": REVOKED_ADMINISTRATOR,
 }
-cdef enum:
-    ALL_EPOCHS = 0xffffffff  # an entry without an epoch voids every token
-
 
 @cython.final
 cdef class Revocations:
@@ -298,7 +298,9 @@ cdef class Revocations:
         self.seq = 0
         self.entries = {}
 
-    def __len__(self):
+    @property
+    def size(self) -> int:
+        """Entries in force. (No __len__: an empty list of revocations must not be false.)"""
         return len(self.entries)
 
     def apply(self, entries, full: bool = False, seq: int = 0, now: int = 0) -> None:
@@ -423,7 +425,7 @@ cdef class TokenCache:
             raise MemoryError
         memset(self.buckets, 0xff, size * sizeof(uint32_t))
         for i in range(capacity):
-            self.entries[i].chain = i + 1 if i + 1 < capacity else <uint32_t>NONE
+            self.entries[i].chain = i + 1 if i + 1 < capacity else NONE
         if RAND_bytes(<unsigned char*>self.secret, sizeof(self.secret)) != 1:
             raise MemoryError
 
@@ -649,9 +651,6 @@ cdef class TokenCache:
             token = self.verify(text, wanted, now, &reason)
         return token, (None if token is not None else (<bytes>reason_name(reason)).decode("ascii"))
 
-    def __len__(self):
-        return self.size
-
 
 # -- service tokens ----------------------------------------------------------------------------------------------
 
@@ -716,7 +715,8 @@ cdef class ServiceTokens:
             return None, (<bytes>reason_name(reason)).decode("ascii")
         return token.id.decode("utf-8"), None
 
-    def __len__(self):
+    @property
+    def size(self) -> int:
         return len(self.tokens)
 
 

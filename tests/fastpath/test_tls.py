@@ -660,9 +660,9 @@ def test_ticket_keys_are_checked() -> None:
     for bad in ([b"short"], [bytes(80)] * 9, [bytes(81)]):
         with pytest.raises(ValueError, match="ticket key"):
             keys.replace(bad)
-    assert len(keys) == 1
+    assert keys.size == 1
     keys.replace([bytes(80)] * 8)
-    assert len(keys) == 8
+    assert keys.size == 8
 
 
 # -- the dialled side ----------------------------------------

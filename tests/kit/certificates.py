@@ -86,7 +86,7 @@ class Authority:
         start: dt.timedelta = -DAY,
         end: dt.timedelta = 30 * DAY,
     ) -> Leaf:
-        """A certificate for DNS names, addresses or URIs; usage None: without extended key usage."""
+        """A certificate for DNS names, addresses or URIs; usage None: no extended key usage."""
         key = ec.generate_private_key(ec.SECP256R1())
         builder = self._builder(_name(names[0]), key.public_key(), start, end).add_extension(
             x509.SubjectAlternativeName([_general(name) for name in names]), critical=False

@@ -70,10 +70,11 @@ class Stage:
     """Everything that one run of the demo starts, in the folder that it owns."""
 
     def __init__(
-        self, folder: Path, *, tls: bool, tell: Callable[[str], None], config: str = CONFIG
+        self, folder: Path, *, tls: bool, tell: Callable[[str], None],
+        config: str = CONFIG, connector: str = CONNECTOR,
     ) -> None:
         self.folder, self.tls, self.tell = folder.absolute(), tls, tell
-        self.template = config
+        self.config_text, self.connector_text = config, connector
         self.smtp, self.inbox_port = free_port(8026), free_port(8025)
         self.monitor, self.metrics = free_port(9180), free_port(9181)
         self.port = free_port(8443 if tls else 8080)
@@ -126,14 +127,14 @@ class Stage:
             listeners += f'plain: ["127.0.0.1:{self.port}"]\n'
         listeners += f"certificates: [{{certificate: {certificate}, key: {key}}}]"
         self.config.write_text(
-            self.template.format(
+            self.config_text.format(
                 file=self.config, folder=self.folder, sockets=self.sockets, listeners=listeners,
                 auth_domain=AUTH_DOMAIN, monitor=self.monitor, smtp=self.smtp,
                 may_enter=MAY_ENTER, may_not=MAY_NOT,
             )
         )
         (self.folder / "connector" / "config.yml").write_text(
-            CONNECTOR.format(folder=self.folder, sockets=self.sockets, metrics=self.metrics)
+            self.connector_text.format(folder=self.folder, sockets=self.sockets, metrics=self.metrics)
         )
 
     def child(self, name: str, argv: list[str], env: dict[str, str] | None = None) -> Child:

@@ -34,7 +34,7 @@ class Theatre:
         self.stage = Stage(folder / "stage", tls=False, tell=lambda text: None)
         callback = self.stage.url("login", "/cdn-cgi/access/callback")
         self.provider = OpenIDProvider(folder, [callback])
-        self.stage.template = CONFIG.replace("routes:", SSO, 1).replace(
+        self.stage.config_text = CONFIG.replace("routes:", SSO, 1).replace(
             "ISSUER", self.provider.issuer).replace("CLIENT", CLIENT_ID).replace(
             "SECRET", str(secret))
         self.stage.prepare()

@@ -1,0 +1,80 @@
+"""Where processes run and what they cost: one core for the proxy, the others for everybody else."""
+
+import contextlib
+import os
+import re
+import subprocess
+from pathlib import Path
+
+CORES = sorted(os.sched_getaffinity(0))
+PROXY = {CORES[0]}                        # what is measured
+REST = set(CORES[1:]) or {CORES[0]}       # load, origin, everything else
+
+
+def pin(pids: list[int], cores: set[int]) -> None:
+    """Put every thread of these processes on the cores."""
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            for task in (Path("/proc") / str(pid) / "task").iterdir():
+                os.sched_setaffinity(int(task.name), cores)
+
+
+def cpu(pids: list[int]) -> float:
+    """Return the CPU time in µs that the threads of these processes have run (schedstat)."""
+    total = 0
+    for pid in pids:
+        for task in (Path("/proc") / str(pid) / "task").iterdir():
+            with contextlib.suppress(OSError):
+                total += int((task / "schedstat").read_text().split()[0])
+    return total / 1000
+
+
+def resident(pids: list[int]) -> float:
+    """Return the memory in kB that belongs to these processes alone (private pages)."""
+    total = 0
+    for pid in pids:
+        rollup = (Path("/proc") / str(pid) / "smaps_rollup").read_text()
+        total += sum(int(n) for n in re.findall(r"^Private_\w+:\s+(\d+)", rollup, re.M))
+    return float(total)
+
+
+class Load:
+    """wrk with keep-alive connections. `requests` and `p99` are of the last run."""
+
+    def __init__(self, url: str, headers: dict[str, str], connections: int = 64) -> None:
+        self.url, self.headers, self.connections = url, headers, connections
+        self.requests, self.p50, self.p99 = 0, 0.0, 0.0
+
+    def run(self, seconds: float) -> int:
+        """Run and return the completed requests; raises when any answer wasn't 2xx."""
+        argv = ["wrk", "-t1", f"-c{self.connections}", f"-d{seconds:g}s", "--latency"]
+        for name, value in self.headers.items():
+            argv += ["-H", f"{name}: {value}"]
+        done = subprocess.run(
+            [*argv, self.url], capture_output=True, text=True, check=True,
+            preexec_fn=lambda: os.sched_setaffinity(0, REST),
+        )
+        bad = re.search(r"(Non-2xx.*|Socket errors.*)", done.stdout)
+        if bad:
+            raise RuntimeError(f"{self.url}: {bad.group(1)}")
+        found = re.search(r"(\d+) requests in", done.stdout)
+        if not found:
+            raise RuntimeError(done.stdout)
+        self.requests = int(found.group(1))
+        self.p50, self.p99 = (
+            self._milliseconds(re.search(rf"{p}%\s+([\d.]+)(us|ms|s)", done.stdout))
+            for p in (50, 99)
+        )
+        return self.requests
+
+    def _milliseconds(self, found: re.Match[str] | None) -> float:
+        if found is None:
+            return 0.0
+        return float(found.group(1)) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[found.group(2)]
+
+
+def cost(pids: list[int], load: Load, seconds: float) -> float:
+    """Return µs of CPU per completed request of these processes under the load."""
+    before = cpu(pids)
+    done = load.run(seconds)
+    return (cpu(pids) - before) / done

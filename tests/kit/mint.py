@@ -1,4 +1,4 @@
-"""A mint for application tokens: good ones, and every kind of bad one. Its key is made on the spot."""
+"""A mint for application tokens: good ones and every kind of bad one, under a fresh key."""
 
 import base64
 import hashlib

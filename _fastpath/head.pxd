@@ -114,7 +114,7 @@ cdef struct Head:
     Field fields[MAX_FIELDS]
 
 
-cdef enum Class:             # what a byte may be, for CLASS[byte] & …
+cdef enum Class:             # what a byte may be, for BYTE_CLASS[byte] & …
     C_NAME = 1               # letter, digit, '-': an ordinary byte of a field name
     C_TOKEN = 2              # any byte of a token (RFC 9110 §5.6.2)
     C_METHOD = 4             # a token byte that is not a lower-case letter
@@ -123,8 +123,8 @@ cdef enum Class:             # what a byte may be, for CLASS[byte] & …
     C_UNRESERVED = 32        # letter, digit, - . _ ~
     C_HOST = 64              # letter, digit, - . _
 
-cdef uint8_t CLASS[256]
-cdef int8_t HEX[256]         # value of a hexadecimal digit, -1 = none
+cdef uint8_t BYTE_CLASS[256]
+cdef int8_t HEX_VALUE[256]         # value of a hexadecimal digit, -1 = none
 
 
 cdef uint8_t field_id(const uint8_t* name, size_t n) noexcept nogil

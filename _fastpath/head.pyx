@@ -31,12 +31,12 @@ def _fill_classes() -> None:
         (C_UNRESERVED, word + b"-._~"),
         (C_HOST, word + b"-._"),
     )
-    memset(CLASS, 0, sizeof(CLASS))
+    memset(BYTE_CLASS, 0, sizeof(BYTE_CLASS))
     for bit, of in members:
         for c in of:
-            CLASS[c] |= <uint8_t>(<int>bit)
+            BYTE_CLASS[c] |= <uint8_t>(<int>bit)
     for c in range(256):
-        HEX[c] = int(chr(c), 16) if CLASS[c] & C_HEX else -1
+        HEX_VALUE[c] = int(chr(c), 16) if BYTE_CLASS[c] & C_HEX else -1
 
 
 _fill_classes()
@@ -135,7 +135,7 @@ cdef uint8_t disguised_id(const uint8_t* name, size_t n) noexcept nogil:
     cdef size_t i
     cdef uint8_t number
     for i in range(size):
-        plain[i] = name[i] if CLASS[name[i]] & C_NAME else <uint8_t>c"-"
+        plain[i] = name[i] if BYTE_CLASS[name[i]] & C_NAME else <uint8_t>c"-"
     number = plain_id(plain, size)
     if number == F_TRANSFER_ENCODING or number == F_CONTENT_LENGTH:
         return F_REFUSED
@@ -150,7 +150,7 @@ cdef uint8_t field_id(const uint8_t* name, size_t n) noexcept nogil:
     if n == 0:
         return F_OTHER
     for i in range(n):
-        if not CLASS[name[i]] & C_NAME:
+        if not BYTE_CLASS[name[i]] & C_NAME:
             return disguised_id(name, n)
     return plain_id(name, n)
 
@@ -187,7 +187,7 @@ cdef int host_normal(Slice host, uint8_t* out, size_t room, Slice* name, int32_t
             out[i] = lower(c)
             if c == c"]":
                 break
-            if not (CLASS[c] & C_HEX or c == c":" or c == c"."):
+            if not (BYTE_CLASS[c] & C_HEX or c == c":" or c == c"."):
                 return -<int>R_HOST_INVALID
         else:
             return -<int>R_HOST_INVALID
@@ -203,7 +203,7 @@ cdef int host_normal(Slice host, uint8_t* out, size_t room, Slice* name, int32_t
 
     while i < host.len and host.ptr[i] != c":":
         c = host.ptr[i]
-        if not CLASS[c] & C_HOST:
+        if not BYTE_CLASS[c] & C_HOST:
             return -<int>R_HOST_INVALID
         if c == c".":
             if label == 0:       # an empty label: `..a`, `a..`, `.`
@@ -239,9 +239,9 @@ cdef inline int escaped(Slice path, size_t i) noexcept nogil:
     """The byte that `%XX` at i stands for, or -1."""
     if i + 2 >= path.len or path.ptr[i] != c"%":
         return -1
-    if HEX[path.ptr[i + 1]] < 0 or HEX[path.ptr[i + 2]] < 0:
+    if HEX_VALUE[path.ptr[i + 1]] < 0 or HEX_VALUE[path.ptr[i + 2]] < 0:
         return -1
-    return HEX[path.ptr[i + 1]] << 4 | HEX[path.ptr[i + 2]]
+    return HEX_VALUE[path.ptr[i + 1]] << 4 | HEX_VALUE[path.ptr[i + 2]]
 
 
 cdef size_t utf8_run(Slice path, size_t i) noexcept nogil:
@@ -281,7 +281,7 @@ cdef bint hides_structure(Slice path, size_t i) noexcept nogil:
         i += 2
     if i + 1 >= path.len:
         return False
-    hi, lo = HEX[path.ptr[i]], HEX[path.ptr[i + 1]]
+    hi, lo = HEX_VALUE[path.ptr[i]], HEX_VALUE[path.ptr[i + 1]]
     if hi < 0 or lo < 0:
         return False
     c = hi << 4 | lo
@@ -341,7 +341,7 @@ cdef int path_normal(Slice path, bint encoded_slash, uint8_t* out, size_t room, 
         if c != c"%":
             if c == c"\\":
                 return -<int>R_PATH_BACKSLASH
-            if not CLASS[c] & C_TARGET or c == c"?":
+            if not BYTE_CLASS[c] & C_TARGET or c == c"?":
                 return -<int>R_TARGET_INVALID
             run = 1
         else:
@@ -364,7 +364,7 @@ cdef int path_normal(Slice path, bint encoded_slash, uint8_t* out, size_t room, 
                 piece = o
             continue
 
-        if CLASS[c] & C_UNRESERVED:
+        if BYTE_CLASS[c] & C_UNRESERVED:
             out[o] = <uint8_t>c
             o += 1
             i += 3

@@ -178,7 +178,7 @@ cdef int request_line(Cursor* k, Head* h) noexcept nogil:
     line_begin(k)
 
     begin = k.q
-    while k.q < k.stop and CLASS[k.q[0]] & C_METHOD:
+    while k.q < k.stop and BYTE_CLASS[k.q[0]] & C_METHOD:
         k.q += 1
     if k.q - begin > MAX_METHOD:
         return -<int>R_METHOD_INVALID
@@ -190,7 +190,7 @@ cdef int request_line(Cursor* k, Head* h) noexcept nogil:
     k.q += 1
 
     begin = k.q
-    while k.q < k.stop and CLASS[k.q[0]] & C_TARGET:
+    while k.q < k.stop and BYTE_CLASS[k.q[0]] & C_TARGET:
         k.q += 1
     if k.q - begin > MAX_TARGET:
         return -<int>R_TARGET_TOO_LONG
@@ -278,8 +278,8 @@ cdef int fields_parse(Cursor* k, Head* h) noexcept nogil:
 
         begin = k.q
         all_plain = C_NAME
-        while k.q < k.stop and CLASS[k.q[0]] & C_TOKEN:
-            all_plain &= CLASS[k.q[0]]
+        while k.q < k.stop and BYTE_CLASS[k.q[0]] & C_TOKEN:
+            all_plain &= BYTE_CLASS[k.q[0]]
             k.q += 1
         if k.q == k.stop:
             return starved(k)
@@ -430,7 +430,7 @@ cdef int options_of(Head* h, bint* upgrade) noexcept nogil:
             if options > MAX_OPTIONS:
                 return -<int>R_FIELD_VALUE_INVALID
             for b in range(option.len):
-                if not CLASS[option.ptr[b]] & C_TOKEN:
+                if not BYTE_CLASS[option.ptr[b]] & C_TOKEN:
                     return -<int>R_FIELD_VALUE_INVALID
             if slice_is(option, "close", 5):
                 close = True
@@ -644,11 +644,11 @@ cdef int size_end(Body* b, uint8_t c) noexcept nogil:
 cdef int size_byte(Body* b, uint8_t c) noexcept nogil:
     """Next state after a byte of the size line, or a Wire code."""
     if b.state == S_SIZE:
-        if HEX[c] >= 0:
+        if HEX_VALUE[c] >= 0:
             if b.digits == MAX_CHUNK_DIGITS or b.left >> 56:     # 2^60 and more is nobody's chunk
                 return -<int>R_CHUNK_SIZE_INVALID
             b.digits += 1
-            b.left = b.left << 4 | <uint64_t>HEX[c]
+            b.left = b.left << 4 | <uint64_t>HEX_VALUE[c]
             return S_SIZE
         if b.digits == 0 or (c != CR and c != c";"):
             return -<int>R_CHUNK_SIZE_INVALID
@@ -663,17 +663,17 @@ cdef int size_byte(Body* b, uint8_t c) noexcept nogil:
     if b.overhead > MAX_CHUNK_EXTENSION:
         return -<int>R_CHUNK_OVERHEAD
     if b.state == S_EXT_NAME:
-        return S_EXT_NAME_MORE if CLASS[c] & C_TOKEN else -<int>R_CHUNK_EXTENSION_INVALID
+        return S_EXT_NAME_MORE if BYTE_CLASS[c] & C_TOKEN else -<int>R_CHUNK_EXTENSION_INVALID
     if b.state == S_EXT_NAME_MORE:
-        if CLASS[c] & C_TOKEN:
+        if BYTE_CLASS[c] & C_TOKEN:
             return S_EXT_NAME_MORE
         return S_EXT_VALUE if c == c"=" else size_end(b, c)
     if b.state == S_EXT_VALUE:
         if c == c'"':
             return S_EXT_QUOTED
-        return S_EXT_TOKEN if CLASS[c] & C_TOKEN else -<int>R_CHUNK_EXTENSION_INVALID
+        return S_EXT_TOKEN if BYTE_CLASS[c] & C_TOKEN else -<int>R_CHUNK_EXTENSION_INVALID
     if b.state == S_EXT_TOKEN:
-        return S_EXT_TOKEN if CLASS[c] & C_TOKEN else size_end(b, c)
+        return S_EXT_TOKEN if BYTE_CLASS[c] & C_TOKEN else size_end(b, c)
     if b.state == S_EXT_AFTER:
         return size_end(b, c)
     if (c < SP and c != TAB) or c == 0x7F:       # inside quotes CR and LF would end somebody's line
@@ -691,7 +691,7 @@ cdef int trailer_byte(Body* b, uint8_t c) noexcept nogil:
     if b.state == S_TRAILER:
         if c == CR:
             return S_END_LF
-        if not CLASS[c] & C_TOKEN:
+        if not BYTE_CLASS[c] & C_TOKEN:
             return -<int>R_TRAILER_INVALID
         if b.fields == MAX_TRAILER_FIELDS:
             return -<int>R_TRAILER_TOO_LARGE
@@ -700,7 +700,7 @@ cdef int trailer_byte(Body* b, uint8_t c) noexcept nogil:
     if b.state == S_TRAILER_NAME:
         if c == c":":
             return S_TRAILER_VALUE
-        return S_TRAILER_NAME if CLASS[c] & C_TOKEN else -<int>R_TRAILER_INVALID
+        return S_TRAILER_NAME if BYTE_CLASS[c] & C_TOKEN else -<int>R_TRAILER_INVALID
     if b.state == S_TRAILER_VALUE:
         if c == CR:
             return S_TRAILER_LF

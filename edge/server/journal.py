@@ -6,6 +6,10 @@ import sys
 import time
 
 
+# Libraries that tell an operator nothing at INFO
+CHATTY = ("uvicorn", "alembic", "httpx2", "httpcore2", "asyncio")
+
+
 class _Line(logging.Formatter):
     """One line per record, whatever it holds: a text from outside can't begin a line of its own."""
 
@@ -28,3 +32,5 @@ def start_journal(process: str, *, level: int = logging.INFO) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -35,6 +35,7 @@ START_CONTROL = 120.0  # a migration of the store may take its time
 FIRST_SNAPSHOT = 20.0  # seconds that workers wait for control at start, with an older one on disk
 RELOAD_LIMIT = 60.0  # seconds after which the service manager is told that a reload is over
 LIVED = 30.0  # seconds of life that forgive earlier crashes
+SAME_SIGNAL = 0.5  # seconds; make, timeout and a terminal each pass one Ctrl-C on
 CONTROL_END = 5.0  # seconds that control has to end
 # Seconds until the n-th replacement in a row: the first three at once, then ever slower
 BRAKE = (0.0, 0.0, 0.0, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -91,6 +92,7 @@ class Master:
         self.status = "starting"
         self.started = False  # the manager has been told READY
         self.stopping = False
+        self.stopped_at = 0.0
         self.deadline = 0.0  # of the drain
         self.reload_ends: float | None = None
         self.next_watchdog = 0.0
@@ -158,13 +160,17 @@ class Master:
         self.notifier.ready(status)
 
     def _stop(self) -> None:
+        now = self.clock()
         if self.stopping:
+            if now - self.stopped_at < SAME_SIGNAL:
+                return
             log.warning("second signal: killing what is left")
             for child in self.children:
                 _kill(child)
             return
         self.stopping = True
-        self.deadline = self.clock() + self.plan.drain + 2.0
+        self.stopped_at = now
+        self.deadline = now + self.plan.drain + 2.0
         self.notifier.stopping()
         log.info("draining, at most %g s", self.plan.drain)
         for worker in self.workers:

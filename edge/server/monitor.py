@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 Number = int | float
 # Counters of a worker that go down as well as up; everything else only counts up
-GAUGES = frozenset({"connections", "live", "links", "tokens", "streams", "pool", "queued"})
+GAUGES = frozenset({"connections", "busy", "links", "tokens"})
 
 
 @dataclass(frozen=True, slots=True)

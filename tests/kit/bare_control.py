@@ -1,6 +1,6 @@
 """A real publisher and feed in the smallest control process; its "configuration" is one text file.
 
-admin.sock takes one JSON line, {"do": "reload" | "status" | "revoke" | "tickets"}, and answers it."""
+admin.sock takes one JSON line, {"do": "reload" | "status" | "revoke" | "tickets"}, answers one."""
 
 import asyncio
 import json

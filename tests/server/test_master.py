@@ -203,6 +203,9 @@ def test_second_signal_forces(tmp_path):
         time.sleep(0.05)
         node.process.send_signal(signal.SIGINT)
         wait_until(lambda: "draining" in node.text())
+        node.process.send_signal(signal.SIGINT)  # the same one, passed on by make
+        time.sleep(0.7)
+        assert node.process.poll() is None
         node.process.send_signal(signal.SIGINT)
         node.process.wait(3)
 

@@ -534,7 +534,9 @@ cdef class MuxPipe(Pipe):
         return self.finish(reason)
 
     cdef bint alive(self) noexcept:
-        return not self.closing and not self.saw_end and not self.carrier.lost and self.stream.open_for_write()
+        # Asked by pools: a link that drains serves what runs on it and is kept for nothing new.
+        return (not self.closing and not self.saw_end and not self.carrier.draining
+                and self.stream.open_for_write())
 
 
 cdef MuxPipe pipe_new(Carrier carrier, Stream s, int waiting):

@@ -7,21 +7,23 @@ from libc.string cimport memcpy, memset
 from _fastpath.carrier cimport (
     Carrier, Inbound, MuxPipe, close_soon, inbound_new, stream_open,
 )
-from _fastpath.endpoint cimport Pipe, Receiver, TcpPipe, now_us
+from _fastpath.endpoint cimport Pipe, Receiver, TcpPipe, TlsPipe, now_us
 from _fastpath.errors cimport (
-    R_RELAY_REFUSED, R_TUNNEL_DOWN, R_TUNNEL_SERVICE_MISSING, R_TUNNEL_TABLE_UNKNOWN,
+    R_LINK_ROLE, R_RELAY_REFUSED, R_STREAM_RESET, R_TUNNEL_DOWN, R_TUNNEL_SERVICE_MISSING, R_TUNNEL_TABLE_UNKNOWN,
 )
 from _fastpath.limits cimport LINK_TICK, MAX_HOSTS_CACHED, MAX_TABLE_ENTRIES, MAX_TABLE_PATHS, TABLE_KEPT
 from _fastpath.mux cimport ACCEPT_ANY, ACCEPT_FIRST
 from _fastpath.slice cimport Slice, slice_bytes, slice_of
 from _fastpath.stream cimport Stream
+from _fastpath.tls cimport PROFILE_TUNNEL, TlsContexts, tls_accept
 
+import asyncio
 import logging
 
 import msgpack
 import re2
 
-from _fastpath.errors import WireError, reason_number
+from _fastpath.errors import WireError, reason_of
 
 log = logging.getLogger("sekisho.tunnel")
 
@@ -284,6 +286,70 @@ cdef class SiblingPipe(TcpPipe):
             self.ready.set_result(None)
 
 
+cdef class LinkPipe(TlsPipe):
+    """A TLS listener for connectors alone: what comes out of the handshake is a link."""
+    cdef Links owner
+
+    cdef int on_open(self) except -1:
+        if self.tls.profile() != PROFILE_TUNNEL:
+            return self.abort(R_LINK_ROLE)
+        return self.owner.accept(self)
+
+
+cdef class Probe(Receiver):
+    """A stream opened from Python: what tests (and a link check) send requests through."""
+    cdef Pipe pipe
+    cdef readonly bytes received
+    cdef readonly bint ended
+    cdef readonly object lost                 # reason; "" while the stream lives
+    cdef object waiter
+
+    cdef int on_data(self, Pipe pipe, const uint8_t* p, size_t n) except -1:
+        self.received += p[:n]
+        self.wake()
+        return 0
+
+    cdef int on_eof(self, Pipe pipe) except -1:
+        self.ended = True
+        self.wake()
+        return 0
+
+    cdef int on_lost(self, Pipe pipe, int reason) except -1:
+        self.lost = reason_of(reason) if reason else "closed"
+        self.pipe = None
+        self.wake()
+        return 0
+
+    def wake(self):
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(None)
+
+    async def until(self, condition):
+        """Wait until condition(self) is true, or the stream ended or was lost."""
+        while not (condition(self) or self.ended or self.lost):
+            self.waiter = asyncio.get_running_loop().create_future()
+            await self.waiter
+        return self.received
+
+    def write(self, bytes data):
+        if self.pipe is not None:
+            self.pipe.write(<const uint8_t*><const char*>data, len(data))
+
+    def end(self):
+        if self.pipe is not None:
+            self.pipe.end()
+
+    def abort(self):
+        if self.pipe is not None:
+            self.pipe.abort(R_STREAM_RESET)
+
+    def pause(self):
+        self.pipe.pause()
+
+    def resume(self):
+        self.pipe.resume()
+
+
 # -- all of them -----------------------------------------------------------------------------------
 
 
@@ -350,6 +416,33 @@ cdef class Links:
         pipe.client = client
         pipe.ready = self.loop.create_future() if client else None
         return pipe, pipe.ready
+
+    def server_pipe(self, TlsContexts contexts not None):
+        """Return the protocol of one connection at a listener that is for connectors alone."""
+        cdef LinkPipe pipe = LinkPipe.__new__(LinkPipe)
+        pipe.loop = self.loop
+        pipe.tls = tls_accept(contexts)
+        pipe.owner = self
+        return pipe
+
+    def probe(self, str tunnel, str host, str path, *, str application="", str session="", uint64_t expiry=0):
+        """Return (what resolve() found, a Probe or None)."""
+        cdef Service s
+        cdef Warrant w
+        cdef bytes t = tunnel.encode()
+        cdef bytes h = host.encode()
+        cdef bytes p = path.encode()
+        cdef bytes a = application.encode()
+        cdef bytes n = session.encode()
+        cdef Probe probe = Probe.__new__(Probe)
+        memset(&w, 0, sizeof(Warrant))
+        w.application, w.session, w.expiry = text(a), text(n), expiry
+        probe.received, probe.lost = b"", ""
+        found = self.explain(tunnel, host, path)
+        if not self.resolve(text(t), text(h), text(p), &s):
+            return found, None
+        probe.pipe = self.open(&s, text(h), &w, probe)
+        return found, (probe if probe.pipe is not None else None)
 
     def all(self):
         """Return every link of this worker, accepted or not."""
@@ -515,6 +608,11 @@ cdef class Links:
             else:
                 kept.append(item)
         self.relays = kept
+
+    def relaying(self):
+        """Return how many streams of siblings run over links of this worker."""
+        self.relays = [item for item in self.relays if not (<Inbound>item[4]).gone]
+        return len(self.relays)
 
     def explain(self, str tunnel, str host, str path):
         """Return what resolve() finds, as a dict: for `tunnel info` and for tests."""

@@ -172,7 +172,7 @@ cdef class Target:
         cdef Upstream up
         while self.idle:
             up = self.idle[0]
-            if up.since >= before and up.pipe is not None:
+            if up.since >= before and up.pipe is not None and up.pipe.alive():
                 break
             up.discard()
         return 0

@@ -17,11 +17,13 @@ from typing import Any
 
 import uvloop
 
-from edge.control.admin import build_admin
+from edge.control.admin import NotDone, build_admin
+from edge.control.admin_tunnels import TunnelDesk, routes
 from edge.control.public import build_public
 from edge.identity.desk import Desk
 from edge.identity.keys import KeyRefused, KeyStore, MasterKey
 from edge.server.assemble import Assembly
+from edge.server.certificates import write_tunnel_files
 from edge.server.channel import Channel, die_with_master, inherited_channel, keep_to_master
 from edge.server.feed import Message, Peer, parent_of
 from edge.server.folder import stamp_clock
@@ -43,6 +45,8 @@ STAMP = 60.0  # seconds between two stamps of the clock
 DAILY = 3600.0  # seconds between two looks at what falls due: key rotation
 
 log = logging.getLogger("sekisho.control")
+
+_SAID = ("kind", "reason", "source")  # keys of a tunnel's event that have a column of their own
 
 
 class Control:
@@ -71,6 +75,11 @@ class Control:
             publish_revocation=self._publish_revocation, clock=wall,
         )
         self.operations = NodeOperations(plan, self.publisher, self.assembly, self.desk, wall=wall)
+        self.tunnels = TunnelDesk(
+            store, keys, self.desk.revocations, self.desk.audit, changed=self._tunnels_changed,
+            states=self._links, addresses=self._tunnel_addresses, close_links=self._close_links,
+            clock=wall,
+        )
         self.servers: list[WebServer] = []
         self.stopping = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -105,7 +114,48 @@ class Control:
         peer.send({"t": "answer", "id": message["id"], "facts": facts})
 
     async def answer(self, ask: Message) -> Message | None:
+        if ask.get("what") == "link_certificate":
+            return await self.tunnels.link_certificate(ask)
         return await self.desk.answer(ask)
+
+    # Tunnels
+
+    async def _tunnels_changed(self, cause: str) -> None:
+        outcome = await self.publisher.reload(cause, reread=False)
+        if not outcome.ok:
+            raise NotDone("done, but no worker knows it yet", 500, errors=outcome.errors)
+        await self.publisher.everywhere(outcome.version)
+
+    def _links(self) -> list[Message]:
+        return [link for peer in self.publisher.feed.peers.values() for link in peer.links]
+
+    def _close_links(self, tunnel: str, replica: str) -> int:
+        self.publisher.feed.broadcast({"t": "cleanup", "tunnel": tunnel, "replica": replica})
+        return sum(
+            1 for link in self._links()
+            if link.get("tunnel") == tunnel and replica in ("", link.get("replica"))
+        )
+
+    def _tunnel_addresses(self) -> tuple[str, list[str]]:
+        """Return (server name, addresses) for new credentials."""
+        name = f"tunnel.{self.assembly.current_world().auth_domain}"
+        mine = [one for one in self.plan.listeners if one.kind == "tunnel"] or [
+            one for one in self.plan.listeners if one.kind == "tls"
+        ]
+        addresses = []
+        for one in mine:
+            host = name if one.host in ("0.0.0.0", "::", "") else one.host  # noqa: S104
+            addresses.append(f"[{host}]:{one.port}" if ":" in host else f"{host}:{one.port}")
+        return name, list(dict.fromkeys(addresses)) or [f"{name}:443"]
+
+    async def _keep_tunnel_files(self) -> None:
+        """Bring the tunnel's certificate to where workers read it; renew it when it is due."""
+        name, _ = self._tunnel_addresses()
+        certificate, key, anchors = await self.tunnels.start(name)
+        if await asyncio.to_thread(
+            write_tunnel_files, self.plan.folder, certificate, key, anchors
+        ):
+            self.publisher.certificates_changed()
 
     def _on_events(self, peer: Peer, events: list[Any]) -> None:
         for event in events:
@@ -114,6 +164,12 @@ class Control:
                     who=str(event["who"]), address=str(event["address"]),
                     aud=str(event["application"]), reason=str(event["reason"]),
                     count=int(event["count"]),
+                )
+            elif str(event.get("kind", "")).startswith("tunnel."):
+                detail = {name: event[name] for name in event if name not in _SAID}
+                self.desk.audit.record(
+                    str(event["kind"]), reason=str(event.get("reason", "")),
+                    address=str(event.get("source", "")), **detail,
                 )
 
     def _on_outcome(self, outcome: Outcome) -> None:
@@ -169,6 +225,7 @@ class Control:
             try:
                 if self.keys.due(self.wall()):
                     await self.operations.rotate_keys()
+                await self._keep_tunnel_files()
             except Exception:
                 log.exception("key rotation waits an hour")
             await asyncio.sleep(DAILY)
@@ -201,10 +258,12 @@ class Control:
         _, entries = await self.desk.revocations.live()
         await self.publisher.restore(entries)
         self.publisher.set_tickets(ticket_keys(self.keys.secret("ticket"), self.wall()))
+        if self.assembly.world is not None:
+            await self._keep_tunnel_files()
         await self.publisher.feed.start(feed)
         folder = self.plan.folder
         await self._serve(build_public(self.desk), bind_unix(folder.public_socket), "public")
-        await self._serve(build_admin(self.operations), bind_unix(folder.admin_socket), "admin")
+        await self._serve(build_admin(self.operations, routes(self.tunnels)), bind_unix(folder.admin_socket), "admin")
         if self.plan.monitor is not None:
             sock = await _bind_monitor(self.plan.monitor)
             await self._serve(build_monitor(self.readings), sock, "monitor")

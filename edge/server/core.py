@@ -45,6 +45,7 @@ class FastCore:
         self.refusals = Refusals()
         self.log = _access_log(snapshot.settings.get("access_log", "stderr"))
         self.snapshot = snapshot
+        self.links_events: list[Message] = []
         slot, slots = self.plan.slot, self.plan.workers
         self.siblings = (
             Siblings(self.plan.folder.run, slot=slot, slots=slots) if slots > 1 else None
@@ -53,7 +54,7 @@ class FastCore:
             around.loop, slot=slot, slots=slots,
             tunnels=lambda: self.snapshot.settings["tunnels"], revoked=self.revocations.lists,
             ask=around.ask, tell=lambda links: around.tell({"t": "links", "links": links}),
-            siblings=self.siblings, edge=snapshot.settings["auth_domain"],
+            audit=self.links_events.append, siblings=self.siblings, edge=snapshot.settings["auth_domain"],
         )
         self.core = WorkerCore(
             around.loop, links=self.registrar.links, log=self.log, hooks=self,
@@ -156,13 +157,17 @@ class FastCore:
         return counters
 
     def take_events(self) -> list[Message]:
-        return self.refusals.take()
+        events, self.links_events[:] = list(self.links_events), []
+        return self.refusals.take() + events
+
+    def close_links(self, tunnel: str, replica: str) -> None:
+        self.registrar.close_links(tunnel, replica)
 
     async def drain(self) -> None:
         self.core.drain()
         # Connectors move first, so that what is asked meanwhile goes to other workers' links
-        await self.registrar.drain(self.plan.drain)
-        while self.core.live():  # noqa: ASYNC110 - the core counts in C and wakes nobody
+        self.registrar.leave(self.plan.drain)
+        while self.core.live() or self.registrar.relaying():  # noqa: ASYNC110 - the core counts in C and wakes nobody
             await asyncio.sleep(0.02)
 
     def close_all(self) -> None:

@@ -389,22 +389,21 @@ class Registrar:
         done, _ = await asyncio.wait(waiting, timeout=within)
         return [one.result() for one in done if not one.cancelled()]
 
-    async def drain(self, seconds: float = 30.0) -> None:
-        """Ask connectors to go elsewhere, then wait until the streams have ended, or `seconds`."""
+    def leave(self, seconds: float = 30.0) -> None:
+        """Ask connectors to go elsewhere; streams that run end here within `seconds`."""
         self._draining = True
         for link in self.links.all():
             self._ask_to_leave(link, seconds)
-        end = self.loop.time() + seconds
-        # streams are counted in compiled code, nothing signals their end
-        while self.loop.time() < end and self._busy():  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
-        for link in self.links.all():
-            link.close("draining")
-        for sibling in self.links.all_siblings():
-            sibling.close("draining")
 
-    def _busy(self) -> bool:
-        return any(link.streams for link in self.links.all())
+    def relaying(self) -> int:
+        """Return how many streams of sibling workers run over links of this one."""
+        return self.links.relaying()
+
+    def close_links(self, tunnel: str, replica: str) -> None:
+        """Close a tunnel's links (of one replica): whoever lives dials again."""
+        for link in self.links.of(tunnel):
+            if replica in ("", link.user.replica):
+                link.close("link-goaway")
 
     def _ask_to_leave(self, link: Link, seconds: float) -> None:
         link.send(pack(wire.Drain(seconds, "edge-stopping")))
@@ -413,8 +412,12 @@ class Registrar:
             self.siblings.withdraw(self.links, link)
 
     def close(self) -> None:
-        """Stop timers; links end with the process."""
+        """Stop timers and close what is left."""
         self._ticker.cancel()
+        for link in self.links.all():
+            link.close("draining")
+        for sibling in self.links.all_siblings():
+            sibling.close("draining")
         for task in self._tasks:
             task.cancel()
 

@@ -36,7 +36,8 @@ class Ssh:
         user = pwd.getpwuid(os.getuid()).pw_name
         self.client = Child("ssh", [
             "ssh", "-N", "-p", str(port), "-i", str(keys / "user"),
-            "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "ExitOnForwardFailure=yes",
+            "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
+            "-o", "ExitOnForwardFailure=yes",
             "-R", f"127.0.0.1:{self.port}:127.0.0.1:{origin_port}", f"{user}@127.0.0.1",
         ], folder / "ssh.log")
         time.sleep(0.3)
@@ -65,7 +66,7 @@ def ends(c: Cast) -> list[int]:
 
 
 def tunnel(quick: bool) -> Figure:
-    """Requests over plain HTTP to the edge, through the tunnel to the origin; all CPU in between."""
+    """Requests over plain HTTP to the edge, through the tunnel; all CPU in between."""
     figure = Figure("tunnel", "µs", "CPU of edge and connector per request over both ssh ends'")
     seconds, rounds = (2, 3) if quick else (5, 7)
     with cast() as c:

@@ -1,0 +1,247 @@
+"""A whole edge: command line, reload, revocation, monitor and drain with the real data path."""
+
+import http.client
+import json
+import signal
+import socket
+import time
+
+import pytest
+
+from tests.kit.edge_process import edge_process, free_port, wait_until
+
+CONFIG = """
+auth_domain: login.sekisho.localhost
+demo: true
+plain: ["127.0.0.1:{port}"]
+monitor: 127.0.0.1:{monitor}
+workers: 2
+access_log: {folder}/access.log
+identity_providers: [{{name: One-time PIN, type: onetimepin}}]
+mail: {{server: "smtp://127.0.0.1:1", from: "access@sekisho.localhost"}}
+routes:
+  - {{hostname: open.sekisho.localhost, service: "http_status:{status}"}}
+  - {{hostname: wiki.sekisho.localhost, service: "http_status:200"}}
+applications:
+  - name: Open
+    domain: open.sekisho.localhost
+    policies: [{{name: All, decision: bypass, include: [everyone]}}]
+  - name: Wiki
+    domain: wiki.sekisho.localhost
+    policies:
+      - {{name: Staff, decision: allow, include: [{{email_domain: example.com}}]}}
+      - {{name: Robots, decision: non_identity, include: [any_valid_service_token]}}
+"""
+
+
+class Node:
+    """The edge of this file, and how to ask it."""
+
+    def __init__(self, folder):
+        self.folder, self.port, self.monitor = folder, free_port(), free_port()
+
+    def text(self, status=200):
+        return CONFIG.format(
+            port=self.port, monitor=self.monitor, folder=self.folder, status=status
+        )
+
+    def get(self, host="open", path="/", **headers):
+        session = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            session.request("GET", path, headers={
+                "Host": f"{host}.sekisho.localhost:{self.port}",
+                **{name.replace("_", "-"): value for name, value in headers.items()},
+            })
+            answer = session.getresponse()
+            answer.body = answer.read()
+            return answer
+        finally:
+            session.close()
+
+    def monitored(self, path, host=None):
+        session = http.client.HTTPConnection("127.0.0.1", self.monitor, timeout=5)
+        try:
+            session.request("GET", path, headers={"Host": host} if host else {})
+            answer = session.getresponse()
+            return answer.status, answer.read().decode()
+        finally:
+            session.close()
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return Node(tmp_path_factory.mktemp("edge"))
+
+
+@pytest.fixture(scope="module")
+def edge(place):
+    with edge_process(place.text(), place.folder) as edge:
+        yield edge
+
+
+@pytest.fixture
+def node(edge, place):
+    yield place
+    if "http_status:200" not in edge.config.read_text().partition("wiki")[0]:
+        edge.reload(place.text())
+
+
+def command(edge, *words, check=True):
+    return edge.command("edge", *words, "-c", str(edge.config), check=check)
+
+
+def test_status_for_people_and_programs(edge, node):
+    shown = command(edge, "status").stdout
+    assert "ready" in shown and f"127.0.0.1:{node.port} (plain)" in shown
+    status = json.loads(command(edge, "status", "--json").stdout)
+    assert [worker["slot"] for worker in status["workers"]] == [0, 1]
+    assert {worker["version"] for worker in status["workers"]} == {status["version"]}
+
+
+def test_reload_by_command_names_every_workers_version(edge, node):
+    before = edge.status()["version"]
+    edge.write(node.text(status=204))
+    done = command(edge, "reload")
+    assert f"Version {before + 1} is published (workers run 0: {before + 1}" in done.stdout
+    assert node.get().status == 204
+
+
+def test_reload_by_file_change(edge, node):
+    edge.write(node.text(status=204))
+    wait_until(lambda: node.get().status == 204, 4)
+    assert edge.status()["last_reload"]["cause"] == "file change"
+
+
+def test_reload_by_signal(edge, node):
+    edge.write(node.text(status=204))
+    edge.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: node.get().status == 204, 5)
+
+
+def test_broken_configuration_changes_nothing_and_says_where(edge, node):
+    before = edge.status()["version"]
+    edge.write(node.text() + "\nlisten_on: x\n")
+    line = len(node.text().splitlines()) + 2
+    done = command(edge, "reload", check=False)
+    assert done.returncode == 2
+    assert f"{edge.config}:{line}:1: " in done.stderr and "listen_on" in done.stderr
+    assert f"version {before} keeps running" in done.stderr
+    assert node.get().status == 200
+    status = command(edge, "status")  # still ready: exit status 0
+    assert "REFUSED" in status.stdout and "listen_on" in status.stdout
+    assert "sekisho_reload_failed 1.0" in node.monitored("/metrics")[1]
+    edge.reload(node.text())
+    assert "sekisho_reload_failed 0.0" in node.monitored("/metrics")[1]
+
+
+def test_monitor(edge, node):
+    """Z09"""
+    assert node.monitored("/ready")[0] == 200
+    assert node.monitored("/live")[0] == 200
+    assert node.monitored("/ready", host="evil.example")[0] == 421
+    node.get()
+    wait_until(lambda: "sekisho_requests_total" in node.monitored("/metrics")[1])
+
+
+def test_service_token_from_creation_to_deletion(edge, node):
+    made = json.loads(
+        command(edge, "service-token", "create", "robot", "--duration", "1h", "--json").stdout
+    )
+    ident, secret = made["client_id"], made["client_secret"]
+
+    def ask(secret=secret):
+        return node.get(
+            "wiki", CF_Access_Client_Id=ident, CF_Access_Client_Secret=secret
+        ).status
+
+    assert ask() == 200
+    assert ask("skst_wrong") != 200
+    listed = command(edge, "service-token", "list").stdout
+    assert ident in listed and secret not in listed
+    assert command(edge, "service-token", "create", "robot", check=False).returncode == 1
+    again = json.loads(command(edge, "service-token", "rotate", "robot", "--json").stdout)
+    assert ask() != 200 and ask(again["client_secret"]) == 200
+    command(edge, "service-token", "delete", "robot")
+    assert ask(again["client_secret"]) != 200
+    assert command(edge, "service-token", "delete", "robot", check=False).returncode == 1
+
+
+def test_revoke_says_what_it_could_not_find(edge, node):
+    done = command(edge, "revoke", "--email", "nobody@example.com", check=False)
+    assert done.returncode == 1 and "nobody@example.com" in done.stderr
+    done = command(edge, "revoke", check=False)
+    assert done.returncode == 2 and "exactly one of" in done.stderr
+    assert "Revoked: application Wiki" in command(edge, "revoke", "--application", "Wiki").stdout
+    assert command(edge, "revoke", "--application", "None", check=False).returncode == 1
+
+
+def test_rotate_keys_publishes_the_new_key(edge, node):
+    def kids():
+        answer = node.get("login", "/cdn-cgi/access/certs")
+        return {key["kid"] for key in json.loads(answer.body)["keys"]}
+
+    before = kids()
+    done = command(edge, "rotate-keys")
+    assert len(kids()) == len(before) + 1
+    (new,) = kids() - before
+    assert new in done.stdout
+
+
+def test_admin_socket_is_not_reachable_through_a_worker(edge, node):
+    """Q20, Q14"""
+    for path in ("/status", "/reload", "/service-tokens", "//status", "/%73tatus"):
+        for host in ("login", "open", "wiki"):
+            answer = node.get(host, path)
+            assert b"last_reload" not in answer.body
+            assert host != "login" or answer.status == 404, path
+
+
+def test_killed_worker_of_the_whole_edge(edge, node):
+    before = edge.pids()["worker 0"]
+    edge.kill("worker 0")
+    begin = time.monotonic()
+    wait_until(lambda: node.get().status == 200, 3)
+    assert time.monotonic() - begin < 1.0
+    wait_until(lambda: edge.pids().get("worker 0", before) != before, 10)
+    edge.wait_ready()
+
+
+def test_killed_control_of_the_whole_edge(edge, node):
+    before = edge.pids()["control"]
+    edge.kill("control")
+    failed = [answer for answer in (node.get().status for _ in range(50)) if answer != 200]
+    assert failed == []
+    assert node.get("login", "/cdn-cgi/access/certs").status in (200, 502, 503, 504)
+    edge.wait_ready()
+    assert edge.pids()["control"] != before
+    wait_until(lambda: node.get("login", "/cdn-cgi/access/certs").status == 200)
+
+
+def test_access_log_is_reopened_on_sighup(edge, node):
+    log = node.folder / "access.log"
+    node.get()
+    wait_until(lambda: log.read_text().count("\n") >= 1)
+    log.rename(node.folder / "access.1")
+    edge.process.send_signal(signal.SIGHUP)
+    wait_until(log.exists, 5)
+    node.get(path="/after-rotation")
+    wait_until(lambda: "/after-rotation" in log.read_text())
+
+
+def test_drain_finishes_and_everything_is_gone(tmp_path):
+    node = Node(tmp_path)
+    with edge_process(node.text(), tmp_path) as edge:
+        pids = edge.pids()
+        idle = socket.create_connection(("127.0.0.1", node.port))
+        assert edge.stop() == 0
+        assert idle.recv(1) == b""
+        idle.close()
+        wait_until(lambda: not any(_there(pid) for pid in pids.values()))
+        with pytest.raises(OSError):
+            node.get()
+
+
+def _there(pid):
+    from tests.kit.bare_node import alive
+
+    return alive(pid)

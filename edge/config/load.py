@@ -1,0 +1,357 @@
+"""Files -> one checked model. Every problem of every file is found in one go; nothing here raises for what it reads."""
+
+import glob
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from edge.config.check import Checker
+from edge.config.listitems import ListItems
+from edge.config.model import LISTS, Config, Part
+from edge.config.places import Reading
+from edge.config.problem import Mark, Problem, did_you_mean
+from edge.config.source import Items, Map, collector_off, parse
+
+PLACEHOLDER = (
+    "invalid.invalid"  # stands for an auth_domain that was wrong, so that the rest is checked
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedFile:
+    """One file's part, or what could be saved of it. `names` are those it defines, in whatever state."""
+
+    digest: bytes
+    part: Part | None
+    problems: list[Problem]
+    names: dict[str, set[str]]
+    include: list[tuple[str, Mark]]
+
+
+@dataclass
+class Loaded:
+    """What came out of a configuration. `config` may be used only when ok."""
+
+    path: Path
+    config: Config | None
+    errors: list[Problem]
+    check_warnings: list[Problem]
+    files: dict[str, tuple[int, int, int] | None]  # path -> (mtime ns, inode, size)
+    store_warnings: list[Problem] = field(default_factory=list)  # what compile found in the store
+    list_items: dict[str, ListItems] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        return self.config is not None and not self.errors
+
+    @property
+    def warnings(self) -> list[Problem]:
+        return [*self.check_warnings, *self.store_warnings]
+
+
+class Cache:
+    """Parsed files by digest, kept between loads."""
+
+    def __init__(self) -> None:
+        self.parsed: dict[tuple[str, bool], ParsedFile] = {}
+        self.lists: dict[bytes, tuple[ListItems, list[tuple[int, str]]]] = {}
+
+
+def load(
+    path: str | Path,
+    *,
+    credentials: str | None = None,
+    previous: Mapping[str, Mapping[str, Any]] | None = None,
+    cache: Cache | None = None,
+) -> Loaded:
+    """Read, parse and check a configuration and the files that it includes.
+
+    credentials: folder of systemd's credentials (default $CREDENTIALS_DIRECTORY). previous: the running snapshot's
+    settings["applications"], for the warning about renames."""
+    path = Path(os.path.abspath(path))
+    cache = cache or Cache()
+    folder = (
+        Path(credentials or os.environ.get("CREDENTIALS_DIRECTORY", ""))
+        if (credentials or os.environ.get("CREDENTIALS_DIRECTORY"))
+        else None
+    )
+    with collector_off():
+        return Reader(path, folder, cache).run(previous or {})
+
+
+class Reader:
+    def __init__(self, path: Path, credentials: Path | None, cache: Cache) -> None:
+        self.path = path
+        self.credentials = credentials
+        self.cache = cache
+        self.problems: list[Problem] = []
+        self.files: dict[str, tuple[int, int, int] | None] = {}
+        self.used: set[tuple[str, bool]] = set()
+
+    def run(self, previous: Mapping[str, Mapping[str, Any]]) -> Loaded:
+        main = self.file(self.path, True, None)
+        parts = [main] if main is not None else []
+        for included, place in self.included(main):
+            parsed = self.file(included, False, place)
+            if parsed is not None:
+                parts.append(parsed)
+        for stale in self.cache.parsed.keys() - self.used:
+            del self.cache.parsed[stale]
+        for parsed in parts:
+            self.problems.extend(parsed.problems)
+        config = self.merged(parts)
+        items: dict[str, ListItems] = {}
+        if config is not None:
+            names: dict[str, set[str]] = {section: set() for section in LISTS}
+            for parsed in parts:
+                for section, known in parsed.names.items():
+                    names[section] |= known
+            checker = Checker(config, names, self.cache.lists, self.stamp)
+            items = checker.run(previous)
+            self.problems.extend(checker.problems)
+        errors = sorted(p for p in set(self.problems) if p.level == "error")
+        warnings = sorted(p for p in set(self.problems) if p.level == "warning")
+        return Loaded(self.path, config, errors, warnings, self.files, list_items=items)
+
+    def stamp(self, path: Path) -> None:
+        """Remember what a file looked like: the watcher compares."""
+        self.files[str(path)] = stat_of(path)
+
+    def included(self, main: ParsedFile | None) -> list[tuple[Path, tuple[str, Mark]]]:
+        found: dict[Path, tuple[str, Mark]] = {}
+        for pattern, mark in main.include if main is not None else ():
+            place = (str(self.path), mark)
+            names = sorted(glob.glob(pattern, root_dir=self.path.parent))
+            self.stamp(self.path.parent / Path(pattern).parent)  # a new file changes its folder
+            if not names and not glob.has_magic(pattern):
+                self.problems.append(Problem(*place[:1], *mark, f"there is no file “{pattern}”"))
+            for name in names:
+                file = self.path.parent / name
+                if file != self.path:
+                    found.setdefault(file, place)
+        return list(found.items())
+
+    def file(self, path: Path, main: bool, place: tuple[str, Mark] | None) -> ParsedFile | None:
+        self.stamp(path)
+        try:
+            text = path.read_bytes()
+        except OSError as error:
+            file, mark = place or (str(path), Mark(1, 1))
+            self.problems.append(Problem(file, *mark, f"{path} can't be read: {error.strerror}"))
+            return None
+        digest = hashlib.sha256(text).digest()
+        self.used.add((str(path), main))
+        kept = self.cache.parsed.get((str(path), main))
+        if kept is None or kept.digest != digest:
+            kept = parse_file(text, digest, Reading(str(path), path.parent, self.credentials), main)
+            self.cache.parsed[str(path), main] = kept
+        return kept
+
+    def merged(self, parts: list[ParsedFile]) -> Config | None:
+        if not parts or not isinstance(parts[0].part, Config):
+            return None
+        lists: dict[str, list[Any]] = {section: [] for section in LISTS}
+        for parsed in parts:
+            if parsed.part is not None:
+                for section in LISTS:
+                    lists[section].extend(getattr(parsed.part, section))
+        return parts[0].part.model_copy(update=lists)
+
+
+def stat_of(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino, found.st_size
+
+
+def parse_file(text: bytes, digest: bytes, reading: Reading, main: bool) -> ParsedFile:
+    problems: list[Problem] = []
+    data = parse(
+        text, lambda mark, sentence: problems.append(Problem(reading.file, *mark, sentence))
+    )
+    if data is None:
+        return ParsedFile(digest, None, problems, {}, [])
+    names = {section: names_of(data.get(section)) for section in LISTS}
+    include = data.get("include") if main else None
+    marks = (
+        [(p, m) for p, m in zip(include, include.items_at, strict=True) if isinstance(p, str)]
+        if isinstance(include, Items)
+        else []
+    )
+    part = validated(Config if main else Part, data, reading, problems)
+    return ParsedFile(digest, part, problems, names, marks)
+
+
+def names_of(items: Any) -> set[str]:
+    if not isinstance(items, list):
+        return set()
+    return {
+        one[key]
+        for one in items
+        if isinstance(one, dict)
+        for key in ("name", "id")
+        if isinstance(one.get(key), str)
+    }
+
+
+def validated(
+    model: type[Part], data: Map, reading: Reading, problems: list[Problem]
+) -> Part | None:
+    """Return the part; what is wrong is reported and cut out, so that everything else is still checked."""
+    cut: set[tuple[int | str, ...]] = set()
+    for _ in range(8):
+        try:
+            return model.model_validate(data, context=reading)
+        except ValidationError as error:
+            wrong = error.errors(include_url=False, include_input=False)
+        for one in wrong:
+            loc = one["loc"]
+            if not any(lost[: len(loc)] == loc or lost[:-1] == loc[:-1] for lost in cut):
+                problems.append(translated(one, model, data, reading.file))
+        doomed = {doomed_part(data, one["loc"], one["type"]) for one in wrong}
+        cut |= {one["loc"] for one in wrong}
+        if not remove(data, doomed):
+            if model is not Config or (("auth_domain",) not in doomed and () not in doomed):
+                return None
+            data["auth_domain"] = PLACEHOLDER
+        if model is Config and "auth_domain" not in data:
+            data["auth_domain"] = PLACEHOLDER
+    return None
+
+
+def doomed_part(data: Map, loc: tuple[int | str, ...], kind: str) -> tuple[int | str, ...]:
+    """Return the location to cut out for this error: the value; or the whole item, when something is missing in it."""
+    return loc[:-1] if kind == "missing" else loc
+
+
+def remove(data: Map, doomed: set[tuple[int | str, ...]]) -> bool:
+    """Cut these locations out, later items of a list first. False when nothing was there to cut."""
+    removed = False
+    for loc in sorted(
+        doomed, key=lambda loc: tuple((isinstance(x, int), x) for x in loc), reverse=True
+    ):
+        holder: Any = data
+        for step in loc[:-1]:
+            holder = child(holder, step)
+        if not loc or holder is None:
+            continue
+        key = spelled(holder, loc[-1])
+        if isinstance(holder, Items) and isinstance(key, int) and key < len(holder):
+            del holder[key], holder.items_at[key]
+            removed = True
+        elif isinstance(holder, dict) and key in holder:
+            del holder[key]
+            removed = True
+    return removed
+
+
+def child(holder: Any, step: int | str) -> Any:
+    try:
+        return holder[spelled(holder, step)]
+    except (KeyError, IndexError, TypeError):
+        return None
+
+
+def spelled(holder: Any, step: int | str) -> int | str:
+    """Return the key as the file spells it: Cloudflare's name where ours is not there."""
+    if isinstance(holder, dict) and isinstance(step, str) and step not in holder:
+        folded = step.replace("_", "").lower()
+        for key in holder:
+            if isinstance(key, str) and key.replace("_", "").lower() == folded:
+                return key
+    return step
+
+
+def translated(error: Mapping[str, Any], model: type[BaseModel], data: Map, file: str) -> Problem:
+    """Return pydantic's error as a sentence at its place."""
+    loc: tuple[int | str, ...] = error["loc"]
+    context = error.get("ctx", {})
+    kind = error["type"]
+    if kind == "missing":
+        return Problem(file, *place_of(data, loc[:-1]), f"“{loc[-1]}” is missing")
+    if kind == "extra_forbidden":
+        known = keys_of(model_at(model, loc[:-1]))
+        holder = data
+        for step in loc[:-1]:
+            holder = child(holder, step)
+        mark = holder.keys_at[loc[-1]] if isinstance(holder, Map) else place_of(data, loc)
+        return Problem(
+            file, *mark, f"there is no key “{loc[-1]}” here{did_you_mean(str(loc[-1]), known)}"
+        )
+    if kind == "config":
+        mark = context.get("at") or place_of(
+            data, (*loc, context["key"]) if "key" in context else loc
+        )
+        return Problem(file, *mark, context["sentence"])
+    mark = place_of(data, loc)
+    if kind in ("model_type", "model_attributes_type", "dict_type"):
+        return Problem(file, *mark, "this must be a mapping of keys")
+    if kind == "list_type":
+        return Problem(file, *mark, "this must be a list")
+    if kind == "too_short":
+        return Problem(file, *mark, "there must be at least one rule here")
+    if kind == "literal_error":
+        value: Any = data
+        for step in loc:
+            value = child(value, step)
+        choices = literals(model_at(model, loc[:-1]), str(loc[-1]))
+        return Problem(
+            file, *mark,
+            f"“{value}” is not one of {', '.join(choices)}{did_you_mean(str(value), choices)}",
+        )  # fmt: skip
+    return Problem(file, *mark, str(error["msg"]))
+
+
+def place_of(data: Map, loc: tuple[int | str, ...]) -> Mark:
+    """Return the nearest known place of a location."""
+    mark, holder = data.at, data
+    for step in loc:
+        key = spelled(holder, step)
+        if isinstance(holder, Map) and key in holder.values_at:
+            mark = holder.values_at[str(key)]
+        elif isinstance(holder, Items) and isinstance(key, int) and key < len(holder.items_at):
+            mark = holder.items_at[key]
+        else:
+            break
+        holder = holder[key]
+    return mark
+
+
+def model_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel]:
+    for step in loc:
+        if isinstance(step, int):
+            continue
+        found = (
+            models_in(model.model_fields[step].annotation) if step in model.model_fields else None
+        )
+        if found is None:
+            break
+        model = found
+    return model
+
+
+def models_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for one in get_args(annotation):
+        found = models_in(one)
+        if found is not None:
+            return found
+    return None
+
+
+def keys_of(model: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def literals(model: type[BaseModel], key: str) -> list[str]:
+    annotation = model.model_fields[key].annotation
+    found = annotation if str(annotation).startswith("typing.Literal") else Literal[()]
+    return [str(one) for one in get_args(found)]

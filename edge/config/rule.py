@@ -1,0 +1,57 @@
+"""A rule: one criterion with its value, in the short form or in the shape of Cloudflare's API."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import PlainValidator, WithJsonSchema
+
+from edge.config.criteria import CRITERIA, Criterion
+from edge.config.problem import Mark, did_you_mean
+from edge.config.scalars import wrong
+from edge.config.source import Map
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    kind: str  # name of the criterion
+    criterion: Criterion
+    at: Mark
+
+    @property
+    def person(self) -> bool:
+        return CRITERIA[self.kind].person
+
+
+def parse(value: Any) -> Rule:
+    """Return the rule; raises the sentence to show."""
+    if isinstance(value, Rule):
+        return value
+    at = getattr(value, "at", Mark(1, 1))
+    if isinstance(value, str):  # `- everyone`
+        value = {value: None}
+    if not isinstance(value, dict) or len(value) != 1:
+        raise wrong("a rule is one criterion with its value, like {email: ada@example.com}")
+    ((name, given),) = value.items()
+    kind = CRITERIA.get(name)
+    if kind is None:
+        place = value.keys_at.get(name) if isinstance(value, Map) else None
+        raise wrong(f"there is no criterion “{name}”{did_you_mean(name, CRITERIA)}", at=place)
+    if isinstance(value, Map):
+        at = value.values_at[name]
+    return Rule(name, kind.parse(given), at)
+
+
+def rule_schema() -> dict[str, Any]:
+    shapes = [
+        {
+            "type": "object",
+            "properties": {kind.name: {**kind.schema, "description": kind.description}},
+            "required": [kind.name],
+            "additionalProperties": False,
+        }
+        for kind in CRITERIA.values()
+    ]
+    return {"anyOf": [{"enum": ["everyone", "any_valid_service_token"]}, *shapes]}
+
+
+RuleItem = Annotated[Rule, PlainValidator(parse), WithJsonSchema(rule_schema())]

@@ -625,7 +625,12 @@ cdef class Side(Receiver):
 cdef class Inbound:
     cdef int open_up(self) except -1:
         """The header is here: tell the carrier's owner, who accepts or refuses now or later."""
-        return self.link.stream_asked(self)
+        try:
+            self.link.stream_asked(self)
+        except Exception:
+            log.exception("link %d: a stream could not be served", self.link.number)
+            self.refuse("origin-unreachable")
+        return 0
 
     def origin(self, TlsClientContext context=None, str server_name=""):
         """Return (protocol, future) to dial with: the protocol for create_connection, the future

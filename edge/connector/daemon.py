@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgpack
 
-from _fastpath.carrier import DialledLink, Inbound, Pipe
+from _fastpath.carrier import DialledLink, Inbound
 from edge.connector import pushed
 from edge.connector.credentials import Credentials, save
 from edge.connector.dial import DialFailed, dial
@@ -32,6 +32,9 @@ from edge.connector.wakeful import Wakeful
 from edge.identity.authority import new_key, new_request
 from edge.wire import messages as wire
 from edge.wire.framing import pack
+
+if TYPE_CHECKING:
+    from _fastpath.carrier import Pipe
 
 log = logging.getLogger("sekisho.connector")
 

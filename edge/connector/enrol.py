@@ -6,14 +6,18 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from _fastpath.carrier import DialledLink, Inbound, Pipe
+from _fastpath.carrier import DialledLink, Inbound
 from _fastpath.tls import TlsClientContext, TlsError
 from edge.connector.credentials import Credentials, CredentialsRefused
 from edge.identity.authority import new_key, new_request, utc_now, wants_renewal
 from edge.wire import messages as wire
 from edge.wire.errors import BadMessage
 from edge.wire.framing import pack, unpack
+
+if TYPE_CHECKING:
+    from _fastpath.carrier import Pipe
 
 ALPN = "sekisho-link/1"
 ANSWER_TIMEOUT = 12.0  # seconds that the edge (and its control process) has to sign

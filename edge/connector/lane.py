@@ -12,9 +12,9 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from _fastpath.carrier import DialledLink, Inbound, Pipe
+from _fastpath.carrier import DialledLink, Inbound
 from _fastpath.errors import WireError
 from edge.connector.dial import DialFailed
 from edge.connector.enrol import EnrolmentFailed
@@ -22,6 +22,9 @@ from edge.connector.tables import Numbered
 from edge.wire import messages as wire
 from edge.wire.errors import BadMessage
 from edge.wire.framing import pack, unpack
+
+if TYPE_CHECKING:
+    from _fastpath.carrier import Pipe
 
 log = logging.getLogger("sekisho.connector")
 

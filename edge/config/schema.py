@@ -1,0 +1,32 @@
+"""The JSON Schema of sekisho.yml, for editors: the model's, in the words that files use."""
+
+from typing import Any
+
+from edge.config.model import Config, OriginOptions, Route
+
+SPELLED = {"Route": Route.spellings, "OriginOptions": OriginOptions.spellings}
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the schema (draft 2020-12). Every scalar is text to the loader; here it has its meaning's type."""
+    schema = Config.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "sekisho.yml"
+    for name, spellings in SPELLED.items():
+        properties = schema["$defs"][name]["properties"]
+        properties.update({theirs: properties[ours] for theirs, ours in spellings.items()})
+    for part in (schema, *schema["$defs"].values()):
+        for key, shape in part.get("properties", {}).items():
+            part["properties"][key] = nullable(shape)
+    return schema
+
+
+def nullable(shape: dict[str, Any]) -> dict[str, Any]:
+    """Allow `key:` with nothing after it, which is the same as no key; defaults that are ours to format are left out."""
+    shape = {key: value for key, value in shape.items() if key != "default"}
+    choices = shape.get("anyOf", [])
+    if {"type": "null"} in choices:
+        return shape
+    description = shape.pop("description", None)
+    whole: dict[str, Any] = {"anyOf": [shape, {"type": "null"}]}
+    return whole if description is None else {**whole, "description": description}

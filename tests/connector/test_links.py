@@ -1,8 +1,40 @@
 """Real links on loopback: connector and edge over TLS, section J from J14 on."""
 
 import asyncio
+import signal
+import time
+from datetime import timedelta
+from pathlib import Path
 
-from tests.kit.tunnel_edge import Origin, connector, on_uvloop, tunnel_edge
+import msgpack
+import pytest
+from cryptography import x509
+
+from _fastpath.errors import reason_of
+from edge.connector.daemon import Daemon
+from edge.connector.tables import NotInTable
+from edge.identity import authority
+from tests.kit.hostile_connector import ACK, DATA, SYN, frame, hostile
+from tests.kit.tunnel_edge import (
+    ConnectorProcess,
+    Origin,
+    connector,
+    on_uvloop,
+    settings,
+    tunnel_edge,
+    until,
+)
+
+
+class Asked:
+    """A stream as the daemon sees it, to ask with headers that no edge of ours writes."""
+
+    def __init__(self, header: bytes) -> None:
+        self.header = header
+        self.refusal = ""
+
+    def refuse(self, reason: str, text: str = "") -> None:
+        self.refusal = reason
 
 
 @on_uvloop
@@ -14,3 +46,373 @@ async def test_one_request_through_the_tunnel() -> None:
             found, answer, lost = await edge.request(office)
             assert answer.endswith(b"wiki GET / HTTP/1.1\n"), (found, lost)
             assert daemon.ready_links() == 1
+
+
+# -- J14: hostnames of somebody else's tunnel ------------------------------------------------------
+
+
+@on_uvloop
+async def test_J14_foreign_hostname_is_never_served_and_reported_back() -> None:
+    async with tunnel_edge() as edge, Origin("a") as a, Origin("b") as b:
+        mine = edge.tunnel("a.test", name="a")
+        other = edge.tunnel("b.test", name="b")
+        rules = f"- {{hostname: b.test, service: '{a.url}'}}\n- service: {a.url}"
+        async with (
+            connector(edge.credential(mine), rules) as daemon,
+            connector(edge.credential(other), f"- service: {b.url}"),
+        ):
+            await edge.serving(mine)
+            await edge.serving(other)
+            _, answer, _ = await edge.request(other, "b.test")
+            assert answer.endswith(b"b GET / HTTP/1.1\n")
+            assert a.requests == []
+            link = edge.accepted_links(mine)[0]
+            assert link.user.unrouted == ("b.test",)
+            assert [one for one in edge.events if one["kind"] == "tunnel.hostname.unrouted"] == [
+                {
+                    "kind": "tunnel.hostname.unrouted",
+                    "tunnel": mine,
+                    "replica": daemon.replica,
+                    "hostnames": ["b.test"],
+                }
+            ]
+
+
+@on_uvloop
+async def test_J14_hostname_outside_the_credential_refuses_the_table() -> None:
+    async with tunnel_edge() as edge, Origin("a") as a:
+        mine = edge.tunnel("a.test", "b.test")
+        rules = f"- {{hostname: b.test, service: '{a.url}'}}\n- service: {a.url}"
+        async with connector(edge.credential(mine, "a.test"), rules) as daemon:
+            await until(lambda: edge.events)
+            assert edge.events[0]["reason"] == "hostname-outside-credential"
+            assert edge.accepted_links(mine)[0].table is None
+            found, _, lost = await edge.request(mine, "a.test")
+            assert (reason_of(found["reason"]), lost) == ("tunnel-table-unknown", "unresolved")
+            assert daemon.ready_links() == 0
+
+
+# -- J15: replicas ---------------------------------------------------------------------------------
+
+
+@on_uvloop
+async def test_J15_two_replicas_one_dies_and_nothing_fails() -> None:
+    async with tunnel_edge() as edge, Origin("wiki") as origin:
+        office = edge.tunnel("wiki.test")
+        made = edge.credential(office)
+        rule = f"- service: {origin.url}"
+        async with connector(made, rule), connector(made, rule) as second:
+            await edge.serving(office, 2)
+            replicas = {link.user.replica for link in edge.accepted_links(office)}
+            assert len(replicas) == 2
+            for lane in second.lanes:
+                lane.link.abort("link-lost")
+            for _ in range(20):
+                _, answer, lost = await edge.request(office)
+                if not answer:  # its bytes had begun to flow on the link that died
+                    assert lost == "link-lost"
+                await asyncio.sleep(0)
+            await until(lambda: len(edge.accepted_links(office)) >= 1)
+            _, answer, _ = await edge.request(office)
+            assert answer.endswith(b"\n")
+
+
+@on_uvloop
+async def test_connector_killed_is_down_within_a_second(tmp_path: Path) -> None:
+    async with tunnel_edge() as edge, Origin("wiki") as origin:
+        office = edge.tunnel("wiki.test")
+        config = f"metrics: 127.0.0.1:0\nlinks: 2\ningress:\n- service: {origin.url}\n"
+        process = await ConnectorProcess(tmp_path, edge.credential(office), config).start()
+        await edge.serving(office, 2)
+        _, answer, _ = await edge.request(office)
+        assert answer.endswith(b"\n")
+        begun = time.monotonic()
+        await process.stop(signal.SIGKILL)
+        await until(lambda: not edge.accepted_links(office))
+        assert time.monotonic() - begun < 1.0
+        found, _, _ = await edge.request(office)
+        assert reason_of(found["reason"]) == "tunnel-down"
+
+
+@on_uvloop
+async def test_connector_comes_back_within_two_seconds_of_a_cut() -> None:
+    async with tunnel_edge() as edge, Origin("wiki") as origin:
+        office = edge.tunnel("wiki.test")
+        async with connector(edge.credential(office), f"- service: {origin.url}"):
+            await edge.serving(office)
+            edge.accepted_links(office)[0].abort("link-lost")
+            begun = time.monotonic()
+            await until(lambda: not edge.accepted_links(office))
+            await edge.serving(office)
+            assert time.monotonic() - begun < 2.0
+
+
+# -- J16, J17: revocation --------------------------------------------------------------------------
+
+
+@on_uvloop
+async def test_J16_revoked_while_connected_is_cut() -> None:
+    async with tunnel_edge() as edge, Origin("wiki") as origin:
+        office = edge.tunnel("wiki.test")
+        made = edge.credential(office)
+        async with connector(made, f"- service: {origin.url}") as daemon:
+            await edge.serving(office)
+            edge.revoke("credential", made.credential)
+            await until(lambda: not edge.accepted_links(office), 5)
+            await until(lambda: daemon.lanes[0].refusal is not None)
+            refusal = daemon.lanes[0].refusal
+            assert (refusal.reason, refusal.final) == ("link-revoked", True)
+
+
+@on_uvloop
+async def test_J17_credential_replayed_after_rotation_is_refused() -> None:
+    async with tunnel_edge() as edge, Origin("wiki") as origin:
+        office = edge.tunnel("wiki.test")
+        old, new = edge.credential(office), edge.credential(office)
+        edge.revoke("credential", old.credential)
+        rule = f"- service: {origin.url}"
+        async with connector(old, rule), connector(new, rule):
+            await edge.serving(office)
+            await until(lambda: any(e["reason"] == "link-revoked" for e in edge.events))
+            assert len(edge.accepted_links(office)) == 1
+            assert edge.asked[0]["credential"] == new.credential  # the old one asked for nothing
+
+
+# -- J18, J19: a connector that lies ---------------------------------------------------------------
+
+
+@on_uvloop
+async def test_J18_bytes_on_a_stream_that_was_not_opened_reach_nobody() -> None:
+    async with tunnel_edge() as edge:
+        office = edge.tunnel("wiki.test")
+        async with hostile(edge, office) as liar:
+            await edge.serving(office)
+            _, probe = edge.links.probe(office, "wiki.test", "/")
+            assert probe is not None
+            probe.write(b"GET / HTTP/1.1\r\nHost: wiki.test\r\n\r\n")
+            await until(lambda: liar.headers)
+            # an answer for streams that the edge never opened, or opened for somebody else's turn
+            liar.raw(frame(DATA, 0, 4, b"\x00stolen")).raw(frame(DATA, 0, 998, b"\x00stolen"))
+            liar.raw(frame(DATA, ACK, 2, b"\x00mine\n"))
+            await probe.until(lambda one: one.received.endswith(b"\n"))
+            assert probe.received == b"mine\n"
+            assert edge.accepted_links(office)
+
+
+# -- J20, J24: only what the connector's own file says ---------------------------------------------
+
+
+@on_uvloop
+async def test_J20_the_edge_can_only_name_an_index() -> None:
+    async with tunnel_edge() as edge, Origin("wiki") as origin, Origin("secret") as secret:
+        office = edge.tunnel("wiki.test")
+        async with connector(edge.credential(office), f"- service: {origin.url}") as daemon:
+            await edge.serving(office)
+            link = daemon.lanes[0].link
+            for header in (
+                {"version": 1, "index": 7},
+                {"version": 1, "index": -1},
+                {"version": 1, "index": "0"},
+                {"version": 1, "service": "http://127.0.0.1:22"},
+                {"version": 1, "index": 0.5},
+                {"index": 0},
+                {"version": 1, "index": 1, "service": f"http://127.0.0.1:{secret.port}"},
+                {"version": 1, "index": 1, "host": "169.254.169.254", "port": 80},
+            ):
+                inbound = Asked(msgpack.packb(header))
+                daemon.serve(link, inbound)
+                assert inbound.refusal == "tunnel-table-unknown", header
+            # an address beside a good index is not read: the index decides
+            inbound = Asked(msgpack.packb({"version": 1, "index": 0, "address": "127.0.0.1:22"}))
+            target = daemon.tables.target(1, 0)
+            assert target.service.text == origin.url
+            assert (origin.connections, secret.connections) == (0, 0)
+
+
+@on_uvloop
+async def test_J24_replaced_table_serves_60_s_as_it_was() -> None:
+    async with tunnel_edge() as edge, Origin("one") as one, Origin("two") as two:
+        office = edge.tunnel("wiki.test")
+        async with connector(edge.credential(office), f"- service: {one.url}") as daemon:
+            await edge.serving(office)
+            now = [0.0]
+            daemon.tables.clock = lambda: now[0]
+            _, before = edge.links.probe(office, "wiki.test", "/")  # chose version 1, sends later
+            daemon.tables.replace(settings(f"- service: {two.url}").rules)
+            assert daemon.tables.target(1, 0).service.text == one.url
+            assert daemon.tables.target(2, 0).service.text == two.url
+            daemon.lanes[0].announce()
+            await edge.serving(office, 1, version=2)
+            before.write(b"GET /old HTTP/1.1\r\n\r\n")
+            assert (await before.until(lambda p: p.received.endswith(b"\n"))).endswith(
+                b"one GET /old HTTP/1.1\n"
+            )
+            _, answer, _ = await edge.request(office)
+            assert answer.endswith(b"two GET / HTTP/1.1\n")
+            now[0] = 60.1
+            with pytest.raises(NotInTable):
+                daemon.tables.target(1, 0)
+            inbound = Asked(msgpack.packb({"version": 1, "index": 0}))
+            daemon.serve(daemon.lanes[0].link, inbound)
+            assert inbound.refusal == "tunnel-table-unknown"
+            assert daemon.ready_links() == 1
+
+
+@on_uvloop
+async def test_J24_file_reloaded_without_a_drop(tmp_path: Path) -> None:
+    async with tunnel_edge() as edge, Origin("one") as one, Origin("two") as two:
+        office = edge.tunnel("wiki.test")
+        config = f"metrics: 127.0.0.1:0\nlinks: 1\ningress:\n- service: {one.url}\n"
+        process = await ConnectorProcess(tmp_path, edge.credential(office), config).start()
+        await edge.serving(office)
+        stop = asyncio.Event()
+        answers: list[tuple[bytes, str]] = []
+
+        async def ask() -> None:
+            while not stop.is_set():
+                _, answer, lost = await edge.request(office)
+                answers.append((answer, lost))
+
+        asking = asyncio.ensure_future(ask())
+        process.write(config.replace(one.url, two.url))
+        process.process.send_signal(signal.SIGHUP)
+        await edge.serving(office, 1, version=2)
+        stop.set()
+        await asking
+        assert all(answer.endswith(b"\n") and not lost for answer, lost in answers), answers[-1]
+        _, answer, _ = await edge.request(office)
+        assert answer.endswith(b"two GET / HTTP/1.1\n")
+        # a broken file changes nothing
+        process.write("ingress: [{servce: x}]\n")
+        process.process.send_signal(signal.SIGHUP)
+        await until(lambda: "did you mean “service”" in process.log)
+        _, answer, _ = await edge.request(office)
+        assert answer.endswith(b"two GET / HTTP/1.1\n")
+        assert await process.stop() == 0
+
+
+# -- J21: clocks -----------------------------------------------------------------------------------
+
+
+@on_uvloop
+async def test_J21_clock_skew_is_a_clear_error_and_no_tight_loop() -> None:
+    async with tunnel_edge() as edge, Origin("wiki") as origin:
+        office = edge.tunnel("wiki.test")
+        edge.clock = lambda: time.time() + 600
+        async with connector(edge.credential(office), f"- service: {origin.url}") as daemon:
+            await until(lambda: daemon.lanes[0].refusal is not None)
+            refusal = daemon.lanes[0].refusal
+            assert (refusal.reason, refusal.final) == ("link-clock", True)
+            assert "clock is 600 s behind" in refusal.text
+            dials = edge.accepted
+            await asyncio.sleep(1.0)
+            assert edge.accepted <= dials + 1
+
+
+# -- J22: everybody at once ------------------------------------------------------------------------
+
+
+@on_uvloop
+async def test_J22_back_off_is_random_and_bounded() -> None:
+    drawn: list[tuple[float, float]] = []
+
+    def chance(least: float, most: float) -> float:
+        drawn.append((least, most))
+        return 0.0
+
+    async with tunnel_edge() as edge:
+        office = edge.tunnel("wiki.test")
+        made = edge.credential(office)
+        daemon = Daemon(settings("- service: http_status:204", links=1), made)
+        lane = daemon.lanes[0]
+        lane.chance = chance
+        edge.tunnels.clear()  # each registration is refused, not for good
+        running = asyncio.ensure_future(lane.run())
+        daemon.settings = settings("- service: http_status:204", edge=("127.0.0.1:9",))
+        await until(lambda: len(drawn) >= 6)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        assert drawn[:6] == [(0.0, 2.0), (0.0, 4.0), (0.0, 8.0), (0.0, 8.0), (0.0, 8.0), (0.0, 8.0)]
+
+
+# -- J23, J25, J26: roles --------------------------------------------------------------------------
+
+
+@on_uvloop
+async def test_J23_connector_that_opens_a_stream_loses_its_link() -> None:
+    async with tunnel_edge() as edge:
+        office = edge.tunnel("wiki.test")
+        async with hostile(edge, office) as liar:
+            await edge.serving(office)
+            liar.raw(frame(DATA, SYN, 3, b"\x00\x02{}GET / HTTP/1.1\r\n\r\n"))
+            await until(lambda: not edge.accepted_links(office))
+            await until(lambda: liar.lost)
+
+
+@on_uvloop
+async def test_J25_certificate_of_one_tunnel_does_not_register_another() -> None:
+    async with tunnel_edge() as edge:
+        office, other = edge.tunnel("wiki.test"), edge.tunnel("b.test", name="b")
+        async with hostile(edge, office, register_as=other) as liar:
+            await until(lambda: liar.refusal)
+            assert (liar.refusal.reason, liar.refusal.final) == ("link-role", True)
+            assert edge.accepted_links(other) == edge.accepted_links(office) == []
+
+
+@on_uvloop
+async def test_J25_a_credential_is_not_a_link_certificate() -> None:
+    async with tunnel_edge() as edge:
+        office = edge.tunnel("wiki.test")
+        async with hostile(edge, office, with_credential=True) as liar:
+            await until(lambda: liar.refusal)
+            assert liar.refusal.reason == "link-role"
+
+
+@pytest.mark.parametrize("role", [authority.NODE, authority.ADMINISTRATOR])
+@on_uvloop
+async def test_J25_other_roles_do_not_register(role: str) -> None:
+    async with tunnel_edge() as edge:
+        office = edge.tunnel("wiki.test")
+        key = authority.new_key()
+        certificate = authority._issue(
+            edge.ca, public=authority._public_of(authority.new_request(key)), subject=[],
+            names=authority._uri_and_hosts(role + office, ()),
+            usage=x509.oid.ExtendedKeyUsageOID.CLIENT_AUTH, lifetime=timedelta(hours=1),
+            now=authority.utc_now(),
+        )  # fmt: skip
+        async with hostile(edge, office, identity=(certificate, key)) as liar:
+            await until(lambda: liar.refusal)
+            assert liar.refusal.reason == "link-role"
+            assert not edge.accepted_links(office)
+
+
+@on_uvloop
+async def test_J25_another_ca_fails_in_the_handshake() -> None:
+    async with tunnel_edge() as edge:
+        office = edge.tunnel("wiki.test")
+        stranger = authority.new_authority("stranger", authority.utc_now())
+        key = authority.new_key()
+        certificate = authority.issue_link(
+            stranger, request=authority.new_request(key), tunnel=office, credential="x",
+            hostnames=(), now=authority.utc_now(),
+        )  # fmt: skip
+        async with hostile(edge, office, identity=(certificate, key)) as liar:
+            await until(lambda: liar.lost)
+            assert not edge.links.all()
+
+
+@on_uvloop
+async def test_J26_relay_header_from_a_connector_is_never_read() -> None:
+    async with tunnel_edge(workers=2) as edge:
+        office = edge.tunnel("wiki.test")
+        async with hostile(edge, office) as liar:
+            await edge.serving(office)
+            link = edge.accepted_links(office)[0]
+            header = msgpack.packb(
+                {"version": 1, "index": 0, "link": link.number, "expiry": 0, "application": "a",
+                 "session": "", "tunnel": office}
+            )  # fmt: skip
+            liar.raw(frame(DATA, SYN, 3, len(header).to_bytes(2, "big") + header))
+            await until(lambda: liar.lost)
+            assert liar.headers == []  # nothing was opened on its behalf
+            assert all(one.links.relaying() == 0 for one in edge.registrars)

@@ -263,7 +263,8 @@ class Control:
         await self.publisher.feed.start(feed)
         folder = self.plan.folder
         await self._serve(build_public(self.desk), bind_unix(folder.public_socket), "public")
-        await self._serve(build_admin(self.operations, routes(self.tunnels)), bind_unix(folder.admin_socket), "admin")
+        admin = build_admin(self.operations, routes(self.tunnels))
+        await self._serve(admin, bind_unix(folder.admin_socket), "admin")
         if self.plan.monitor is not None:
             sock = await _bind_monitor(self.plan.monitor)
             await self._serve(build_monitor(self.readings), sock, "monitor")

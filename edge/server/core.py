@@ -8,7 +8,7 @@ import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from _fastpath.accesslog import AccessLog
 from _fastpath.downstream import WorkerCore
@@ -52,9 +52,9 @@ class FastCore:
         )
         self.registrar = Registrar(
             around.loop, slot=slot, slots=slots,
-            tunnels=lambda: self.snapshot.settings["tunnels"], revoked=self.revocations.lists,
-            ask=around.ask, tell=lambda links: around.tell({"t": "links", "links": links}),
-            audit=self.links_events.append, siblings=self.siblings, edge=snapshot.settings["auth_domain"],
+            tunnels=lambda: self.snapshot.settings["tunnels"], revoked=self._revoked,
+            ask=around.ask, tell=self._tell_links, audit=self.links_events.append,
+            siblings=self.siblings, edge=snapshot.settings["auth_domain"],
         )
         self.core = WorkerCore(
             around.loop, links=self.registrar.links, log=self.log, hooks=self,
@@ -74,6 +74,12 @@ class FastCore:
     def greeting(self) -> list[Message]:
         """Return what a control process that has just come must know."""
         return [{"t": "links", "links": self.registrar.states()}]
+
+    def _revoked(self, kind: str, ident: str) -> bool:
+        return self.revocations.lists(cast(Any, kind), ident)
+
+    def _tell_links(self, links: list[Message]) -> None:
+        self.around.tell({"t": "links", "links": links})
 
     # What the core asks of its process: at once, from compiled code
 
@@ -167,7 +173,8 @@ class FastCore:
         self.core.drain()
         # Connectors move first, so that what is asked meanwhile goes to other workers' links
         self.registrar.leave(self.plan.drain)
-        while self.core.live() or self.registrar.relaying():  # noqa: ASYNC110 - the core counts in C and wakes nobody
+        # The core counts in C and wakes nobody
+        while self.core.live() or self.registrar.relaying():  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
     def close_all(self) -> None:

@@ -442,6 +442,8 @@ cdef SSL_CTX* server_context() except NULL:
         raise MemoryError
     SSL_CTX_set_options(c, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE
                         | SSL_OP_PRIORITIZE_CHACHA)
+    # Costs 0.4 us a request. SSL_free_buffers in idle() wouldn't, but leaves 16 KiB holes: 26 kB resident for
+    # each idle connection instead of 19 (and frees what is in use in the middle of a record: CVE-2024-4741).
     SSL_CTX_set_mode(c, SSL_MODE_RELEASE_BUFFERS)
     SSL_CTX_set_session_cache_mode(c, SSL_SESS_CACHE_OFF)
     # Both callbacks on every context: after SSL_set_SSL_CTX libssl asks the new one.

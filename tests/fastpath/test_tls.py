@@ -1,5 +1,6 @@
 """tls.pyx: contexts by SNI, profiles, client certificates, resumption, dialling. Section I."""
 
+import ctypes
 import datetime as dt
 import gc
 import os
@@ -160,14 +161,51 @@ def test_quiet_connections_give_their_buffers_back() -> None:
     assert len(drain(server)[1]) == 300_000
     server.idle()
     assert server.buffered == 0
-    client.write(b"half")
-    wire = client.take()
-    server.feed(wire[:7])
-    drain(server)
-    server.idle()  # libssl keeps what it took; nothing may get lost
-    server.feed(wire[7:])
-    assert drain(server)[1] == b"half"
     assert client.buffered <= 131_072  # a drained large buffer goes at once
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_resting_in_the_middle_of_a_record_loses_nothing(version: ssl.TLSVersion) -> None:
+    context = python_context(PUBLIC.pem)
+    context.maximum_version = version
+    server = TlsEnd.server(CONTEXTS)
+    client = PythonClient(context, "wiki.example.com")
+    assert client.shake(server)
+    for cut in range(60):
+        client.ssl.write(b"%060d" % cut)
+        wire = client.outbound.read()
+        server.feed(wire[:cut])
+        assert drain(server) == (0, b"")
+        server.idle()
+        server.feed(wire[cut:])
+        assert drain(server) == (0, b"%060d" % cut)
+        server.idle()
+        server.write(b"answer")
+        server.idle()  # what waits to be sent stays
+        assert client.read(server) == b"answer"
+
+
+def test_an_idle_connection_is_small() -> None:
+    class Mallinfo(ctypes.Structure):
+        _fields_ = [(f"field_{i}", ctypes.c_size_t) for i in range(10)]
+
+    libc = ctypes.CDLL("libc.so.6")
+    libc.mallinfo2.restype = Mallinfo
+    kept = [dial("wiki.example.com")[1] for _ in range(50)]
+    gc.collect()
+    before = libc.mallinfo2().field_7  # bytes in use
+    for _ in range(100):
+        client, server = dial("wiki.example.com")
+        client.write(b"x" * 1000)
+        server.feed(client.take())
+        drain(server)
+        server.write(b"y" * 1000)
+        server.take()
+        server.idle()
+        kept.append(server)
+    del client
+    gc.collect()
+    assert (libc.mallinfo2().field_7 - before) / 100 < 18_000
 
 
 def test_a_connection_keeps_its_contexts_over_a_reload() -> None:

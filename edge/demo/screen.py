@@ -12,7 +12,7 @@ def facts(stage: Stage) -> list[tuple[str, str]]:
     return [
         ("open", stage.url("wiki")),
         ("may enter", f"{MAY_ENTER} (and everybody @example.com)"),
-        ("may not", MAY_NOT),
+        ("may not", f"{MAY_NOT} (only from the office's network)"),
         ("mail arrives", stage.inbox_url),
     ]
 

@@ -15,7 +15,7 @@ from edge.demo.processes import Child, answers, called, free_port
 AUTH_DOMAIN = "login.sekisho.localhost"
 APPLICATIONS = ("wiki", "reports")
 MAY_ENTER = "alice@example.com"
-MAY_NOT = "mallory@example.com"
+MAY_NOT = "mallory@contractor.example"
 SOCKET_ROOM = 80   # characters of a folder that still leave room for a socket's name (108 in all)
 
 CONFIG = """\
@@ -41,8 +41,10 @@ applications:
     domain: wiki.sekisho.localhost
     session_duration: 24h
     policies:
-      - {{name: Has left, decision: deny, include: [{{email: {may_not}}}]}}
       - {{name: Staff, decision: allow, include: [{{email_domain: example.com}}]}}
+      # may ask for a code (the address alone doesn't rule it out), and is refused from here
+      - {{name: Contractors in the office, decision: allow, include: [{{email: {may_not}}}],
+         require: [{{ip: 10.0.0.0/8}}]}}
   - name: Reports
     domain: reports.sekisho.localhost
     policies:

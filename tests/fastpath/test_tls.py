@@ -372,16 +372,24 @@ def test_i03_a_client_hello_in_pieces_gets_the_same_policy(cut) -> None:
     assert server.why is not None and "did not return a certificate" in server.why
 
 
-def s_client(port: int, *options: str, feed: bytes = b"") -> str:
-    """What `openssl s_client` prints on both its outputs."""
-    done = subprocess.run(
+def s_client(port: int, *options: str, feed: bytes = b"", echo: bool = False) -> str:
+    """What `openssl s_client` prints on both its outputs. echo: wait until feed has come back."""
+    with subprocess.Popen(
         ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", *options],
-        input=feed,
-        capture_output=True,
-        timeout=20,
-        check=False,
-    )
-    return (done.stdout + done.stderr).decode("utf-8", "replace")
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    ) as program:
+        assert program.stdin and program.stdout
+        seen = b""
+        if echo:  # its tickets arrive before
+            program.stdin.write(feed)
+            program.stdin.flush()
+            while feed not in seen and (line := program.stdout.readline()):
+                seen += line
+            feed = b""
+        rest, _ = program.communicate(feed, timeout=20)
+    return (seen + rest).decode("utf-8", "replace")
 
 
 def test_i03_hello_retry_may_not_change_the_name() -> None:
@@ -398,13 +406,13 @@ def test_i03_hello_retry_may_not_change_the_name() -> None:
     options = ("-servername", "wiki.example.com", "-groups", "P-521:P-256", "-tls1_3")
     with listening(CONTEXTS) as (port, ends):
         s_client(port, *options)
-        assert ends[-1].established
+    assert ends[-1].established
     with listening(CONTEXTS, change_second) as (port, ends):
         text = s_client(port, *options)
-        assert len(hellos) == 2
-        assert not ends[-1].established
-        assert ends[-1].why == "the client named another host in its second ClientHello"
-        assert "illegal parameter" in text
+    assert len(hellos) == 2
+    assert not ends[-1].established
+    assert ends[-1].why == "the client named another host in its second ClientHello"
+    assert "illegal parameter" in text
 
 
 # -- versions, ciphers, renegotiation, early data: I05, I08 ----------------------------------------
@@ -469,11 +477,11 @@ def test_i08_tickets_allow_no_early_data(tmp_path) -> None:
     early.write_bytes(b"GET / HTTP/1.1\r\n\r\n")
     with listening(CONTEXTS) as (port, ends):
         common = ("-servername", "wiki.example.com", "-tls1_3")
-        s_client(port, *common, "-sess_out", str(saved), feed=b"hello\n")
+        s_client(port, *common, "-sess_out", str(saved), feed=b"hello\n", echo=True)
         text = s_client(
             port, *common, "-sess_in", str(saved), "-early_data", str(early), feed=b"hello\n"
         )
-        assert [end.resumed for end in ends] == [False, True]
+    assert [end.resumed for end in ends] == [False, True]
     assert "Early data was accepted" not in text
     assert "Max Early Data: 0" in text or "Early data was not sent" in text
 

@@ -5,7 +5,7 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memmove
 
 from _fastpath.errors cimport R_BUFFER_FULL, raise_wire
-from _fastpath.slice cimport slice_of
+from _fastpath.slice cimport slice_bytes, slice_of
 
 cdef enum:
     FIRST_ROOM = 1024            # bytes of a first block: most heads and small frames fit
@@ -77,3 +77,39 @@ cdef Buffer buffer_new(size_t cap):
     cdef Buffer b = Buffer.__new__(Buffer)
     b.cap = cap
     return b
+
+
+# -- doors for Python ------------------------------------------------------------------------------
+
+def new(size_t cap) -> Buffer:
+    """Return an empty buffer that takes at most cap bytes."""
+    return buffer_new(cap)
+
+
+def append(Buffer buffer, bytes data) -> None:
+    """Put data behind what waits; raise WireError buffer-full and take nothing over the cap."""
+    buffer.append(data, len(data))
+
+
+def reserve(Buffer buffer, size_t room, bytes data) -> None:
+    """Reserve room, write data into it and commit that much."""
+    cdef uint8_t* block = buffer.reserve(room)
+    memcpy(block, <const uint8_t*>data, len(data))
+    buffer.commit(len(data))
+
+
+def take(Buffer buffer, size_t n) -> bytes:
+    """Return and consume the first n bytes."""
+    cdef bytes data = slice_bytes(slice_of(buffer.view().ptr, n))
+    buffer.consume(n)
+    return data
+
+
+def waiting(Buffer buffer) -> bytes:
+    """Return everything that waits."""
+    return slice_bytes(buffer.view())
+
+
+def held(Buffer buffer) -> int:
+    """Return the bytes of memory that it holds."""
+    return buffer.room

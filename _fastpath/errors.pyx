@@ -262,3 +262,8 @@ def reason_number(str name) -> int:
 def reason_of(int number) -> str:
     """Return the name of a reason by its number in this build."""
     return reason_name(number).decode()
+
+
+def reason_at_origin(int number) -> int:
+    """Return the number of the reason that a codec's reason becomes in an origin's response."""
+    return origin_reason(-number)

@@ -1,7 +1,7 @@
 """Every bound of the compiled data path: name, unit, and what happens when it is passed.
 
-Each comment has the shape `unit; consequence`: docs/limits.md is checked against this
-file by a test. Rooms add theirs under their own heading. `cpdef` makes the
+Each comment has the shape `unit; consequence`: docs/limits.md is written from this
+file (python -m tests.kit.limits_document). Rooms add theirs under their own heading. `cpdef` makes the
 same numbers importable from Python (`from _fastpath.limits import MAX_HEAD`)."""
 
 cpdef enum:

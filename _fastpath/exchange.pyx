@@ -326,12 +326,12 @@ cdef class Exchange:
             if ids > 1 or secrets > 1:
                 return R_FIELD_REPEATED
             if ids == 0 or secrets == 0:
-                return R_SERVICE_TOKEN_INCOMPLETE
+                self.reason = R_SERVICE_TOKEN_INCOMPLETE
+                return 0
             self.service = self.live.services.check(
                 h.fields[h.first[<int>F_CF_ACCESS_CLIENT_ID]].value,
                 h.fields[h.first[<int>F_CF_ACCESS_CLIENT_SECRET]].value, now, self.cp.revocations, &reason)
-            if self.service is None:
-                return reason if reason else R_SERVICE_TOKEN_UNKNOWN
+            self.reason = 0 if self.service is not None else reason if reason else R_SERVICE_TOKEN_UNKNOWN
             return 0
         if h.count[<int>F_CF_ACCESS_TOKEN]:
             if h.count[<int>F_CF_ACCESS_TOKEN] > 1:
@@ -417,6 +417,9 @@ cdef class Exchange:
             log_text(&self.record, LOG_PERSON, of_bytes(self.token.email if self.token.email else self.token.sub))
         if self.service is not None:
             log_text(&self.record, LOG_SERVICE_TOKEN, of_bytes(self.service.id))
+        if verdict == LOGIN and h.count[<int>F_CF_ACCESS_CLIENT_ID] + h.count[<int>F_CF_ACCESS_CLIENT_SECRET]:
+            self.cp.counters.denied += 1
+            return self.answer(self.reason)     # a program that can't prove who it is: no sign-in page helps it
         if verdict == LOGIN:
             self.cp.counters.logins += 1
             return self.answer_login(h)
@@ -677,7 +680,6 @@ cdef class Exchange:
         cdef size_t kept
         cdef char number[24]
         cdef bint pass_cookie = control or (self.place.app != NULL and self.place.app.flags & APP_PASS_COOKIE)
-        cdef bint expect = h.expect_continue
         put_slice(out, h.method)
         put(out, b" ", 1)
         put_slice(out, cp.path)
@@ -720,8 +722,6 @@ cdef class Exchange:
             put(out, b"\r\n", 2)
         if self.websocket:
             put(out, b"Connection: Upgrade\r\nUpgrade: websocket\r\n", 41)
-        elif expect and h.framing != FRAMING_NONE:
-            put(out, b"Expect: 100-continue\r\n", 22)
         if not control and self.assertion is not None:
             put(out, b"Cf-Access-Jwt-Assertion: ", 25)
             put_bytes(out, self.assertion)

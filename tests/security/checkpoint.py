@@ -27,7 +27,7 @@ state: sqlite:///{folder}/state.db
 state_folder: {folder}/state
 certificates: [{{certificate: {folder}/edge.pem, key: {folder}/edge.key}}]
 mail: {{server: "smtp://127.0.0.1:{smtp}", from: "access@sekisho.localhost"}}
-timeouts: {{body_idle: {body_idle}}}
+timeouts: {{body_idle: {body_idle}s}}
 identity_providers: [{{name: One-time PIN, type: onetimepin}}]
 routes:
   - {{hostname: "*.sekisho.localhost", service: "{origin}"}}
@@ -56,7 +56,7 @@ applications:
 class Checkpoint:
     """One edge for a whole test session; `clear()` between tests forgets what the origin saw."""
 
-    body_idle = 2.0
+    body_idle = 2
     tls_only = False
 
     def __init__(self, folder: Path) -> None:
@@ -75,6 +75,7 @@ class Checkpoint:
             ),
             folder,
         )
+        self.edge.start()
         self.tls = ssl.create_default_context(cadata=self.authority.pem().decode())
         self._visitor: Visitor | None = None
 

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("sekisho.connector")
 
+FIRST_COVER = 3.0  # seconds that workers may be without a link before one is moved
+LAST_COVER = 300.0  # seconds between two tries when that doesn't help
 POLL = 1.0  # seconds between two looks at the configuration file
 MAX_STREAMS = 10_000  # streams served at once over all links; over it: refused tunnel-streams
 
@@ -72,6 +74,7 @@ class Daemon:
         self._serving: set[asyncio.Task[None]] = set()
         self._stopping: asyncio.Event = asyncio.Event()
         self._told_ready = False
+        self._cover_pause, self._cover_at = FIRST_COVER, 0.0
         self._stamp = _stamp(settings.file)
 
     # -- the life of the process -------------------------------------------------------------------
@@ -233,11 +236,11 @@ class Daemon:
             self._move(lane)
 
     def _move(self, lane: Lane) -> None:
-        """Dial a lane again under the new certificate; its streams end on the old link."""
+        """Dial a lane again; streams that run end on its old link."""
         link = lane.link
         if link is None:
             return
-        link.send(pack(wire.Drain(self.settings.grace, "certificate-renewed")))
+        link.send(pack(wire.Drain(self.settings.grace, "moving")))
         lane.depart()
         asyncio.get_running_loop().call_later(self.settings.grace, link.close, "link-goaway")
 
@@ -272,11 +275,29 @@ class Daemon:
                 self.reload()
             if self.identity is not None and self._renewal_key is None and due(self.identity):
                 self._renew()
+            self._cover()
             if time.monotonic() - statistics >= 10.0:
                 statistics = time.monotonic()
                 for lane in self.lanes:
                     if (link := lane.link) is not None:
                         lane.send(wire.Statistics(link.round_trip, link.streams, link.total))
+
+    def _cover(self) -> None:
+        """Move a link to a worker that has none: one that was replaced, say. Rarer the longer it
+        doesn't succeed, as an edge may have workers that can't be reached."""
+        up = [lane for lane in self.lanes if lane.accepted is not None and lane.link is not None]
+        slots = [lane.accepted.slot for lane in up if lane.accepted is not None]
+        wanted = min([len(self.lanes), *(one.accepted.slots for one in up if one.accepted)])
+        now = time.monotonic()
+        if len(up) < len(self.lanes) or len(set(slots)) >= wanted:
+            self._cover_pause, self._cover_at = FIRST_COVER, now + FIRST_COVER
+            return
+        if now < self._cover_at:
+            return
+        self._cover_pause = min(self._cover_pause * 2, LAST_COVER)
+        self._cover_at = now + self._cover_pause
+        crowded = max(set(slots), key=slots.count)
+        self._move(next(lane for lane in up if lane.accepted and lane.accepted.slot == crowded))
 
     def _renew(self) -> None:
         """Ask for the next link certificate over a link that is up."""

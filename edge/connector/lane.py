@@ -30,6 +30,7 @@ log = logging.getLogger("sekisho.connector")
 
 MAX_EXPONENT = 3  # of the back-off: at most 8 s
 REDIALS = 8  # dials in a row that look for a worker without a link
+REDIAL_APART = 0.1  # seconds between two of them, at random up to this
 ANSWER_TIMEOUT = 10.0  # seconds that the edge has to answer register
 LONGEST = 2.0**MAX_EXPONENT
 
@@ -138,6 +139,7 @@ class Lane:
             if self._redials <= REDIALS:
                 link.close("link-goaway")
                 await self._over.wait()
+                await asyncio.sleep(self.chance(0.0, REDIAL_APART))
                 self._hurry.set()
                 return
         self._redials = 0

@@ -1,8 +1,10 @@
 """Worker to worker: who is there, and which links each has (design §7, relays between workers).
 
-Every worker listens on `run/worker-<slot>.sock` and dials the workers of lower slots, so that a
-pair shares one mux. On its control stream both say which links they have: `hello{slot}`,
-`link{link,tunnel,round_trip,streams,version,entries}`, `numbers{links}`, `gone{link}`.
+Every worker listens on `run/worker-<slot>.sock`. At its start it dials all others and waits a
+moment for what they say, so that a replaced worker knows the tunnels before it serves; later the
+higher slot of a pair dials again what was lost. On the control stream both say which links they
+have: `hello{slot}`, `link{link,tunnel,round_trip,streams,version,entries}`, `all{}` at the end of
+the greeting, `numbers{links}`, `gone{link}`.
 """
 
 from __future__ import annotations
@@ -24,14 +26,18 @@ from edge.wire.framing import pack_map, unpack_map
 
 log = logging.getLogger("sekisho.siblings")
 
+GREETING = 0.5  # seconds that a starting worker waits for its siblings' links
+
 
 @dataclass(slots=True)
 class Known:
     """What is known of the worker at the other end of one socket."""
 
     links: Links
+    dialled: bool  # by this worker
     slot: int = -1  # until it said hello
     greeted: bool = False
+    told_all: bool = False
 
 
 class Siblings:
@@ -58,7 +64,15 @@ class Siblings:
             lambda: links.sibling_pipe(False)[0], str(path)
         )
         path.chmod(0o600)
-        self.tick(links)
+        others = [slot for slot in range(self.slots) if slot != self.slot]
+        await asyncio.gather(*(self._dial(links, slot) for slot in others))
+        end = loop.time() + GREETING
+        while loop.time() < end and not self._told_all(links):  # noqa: ASYNC110  a moment
+            await asyncio.sleep(0.005)
+
+    @staticmethod
+    def _told_all(links: Links) -> bool:
+        return all(one.user.told_all for one in links.all_siblings())
 
     def close(self) -> None:
         """Stop listening."""
@@ -100,7 +114,7 @@ class Siblings:
 
     def opened(self, links: Links, sibling: Sibling, client: bool) -> None:
         """Note a new socket; who dialled speaks first, as the control stream is its to open."""
-        sibling.user = Known(links)
+        sibling.user = Known(links, client)
         if client:
             self.greet(links, sibling)
 
@@ -111,6 +125,7 @@ class Siblings:
         for link in links.all():
             if link.table is not None and not link.draining:
                 self._send(sibling, _link(link))
+        self._send(sibling, {"t": "all"})
 
     def offer(self, links: Links, link: Link) -> None:
         """Tell all siblings about a link's new table."""
@@ -144,7 +159,12 @@ class Siblings:
         kind = message["t"]
         if kind == "hello":
             sibling.user.slot = slot = int(message["slot"])
+            before = self._reached.get(slot)
             self._reached[slot] = sibling
+            if before is not None and before is not sibling and self.slot < slot:
+                # both dialled at once: the lower slot gives up the socket that it dialled
+                (sibling if sibling.user.dialled else before).close("link-goaway")
+                self._reached[slot] = before if sibling.user.dialled else sibling
             if not sibling.user.greeted:
                 self.greet(sibling.user.links, sibling)
         elif kind == "link":
@@ -159,6 +179,8 @@ class Siblings:
                     sibling.offer(number, "", None, round_trip, streams)
         elif kind == "gone":
             sibling.withdraw(message["link"])
+        elif kind == "all":
+            sibling.user.told_all = True
 
     def parted(self, sibling: Sibling) -> None:
         """Forget a sibling that went away."""

@@ -1,0 +1,188 @@
+"""A private origin behind a real edge and a real connector: the command line from create to delete."""
+
+import http.client
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.kit.edge_process import SEKISHO, EdgeProcess, edge_process, free_port, wait_until
+from tests.kit.origin import RecordingOrigin
+
+CONFIG = """
+auth_domain: login.sekisho.localhost
+demo: true
+plain: ["127.0.0.1:{port}"]
+tunnel_listen: ["127.0.0.1:{tunnel}"]
+workers: 2
+access_log: {folder}/access.log
+identity_providers: [{{name: One-time PIN, type: onetimepin}}]
+mail: {{server: "smtp://127.0.0.1:1", from: "access@sekisho.localhost"}}
+routes:
+  - {{hostname: wiki.sekisho.localhost, tunnel: office}}
+  - {{hostname: gone.sekisho.localhost, tunnel: office}}
+applications:
+  - name: Wiki
+    domains: [wiki.sekisho.localhost, gone.sekisho.localhost]
+    policies: [{{name: All, decision: bypass, include: [everyone]}}]
+"""
+
+
+class Office:
+    """The edge, its connector and the origin behind it."""
+
+    def __init__(self, edge: EdgeProcess, folder: Path, port: int) -> None:
+        self.edge, self.folder, self.port = edge, folder, port
+        self.origin = RecordingOrigin()
+        self.monitor = free_port()
+        self.connector: subprocess.Popen[bytes] | None = None
+
+    def tunnel(self, *words: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
+        return self.edge.command("tunnel", *words, check=check)
+
+    def admin(self, *words: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
+        return self.tunnel(*words, "--edge-config", str(self.edge.config), check=check)
+
+    def run(self) -> None:
+        config = self.folder / "config.yml"
+        config.write_text(
+            "credentials-file: office.json\n"
+            f"metrics: 127.0.0.1:{self.monitor}\n"
+            "ingress:\n"
+            f"- {{hostname: wiki.sekisho.localhost, service: 'http://127.0.0.1:{self.origin.port}'}}\n"
+            "- service: http_status:404\n"
+        )
+        with (self.folder / "connector.log").open("ab") as log:
+            self.connector = subprocess.Popen(
+                [*SEKISHO, "tunnel", "--config", str(config), "run"], stderr=log
+            )
+        wait_until(lambda: self.ready()[0] == 200, 20)
+
+    def ready(self) -> tuple[int, dict[str, Any]]:
+        try:
+            session = http.client.HTTPConnection("127.0.0.1", self.monitor, timeout=2)
+            session.request("GET", "/ready")
+            answer = session.getresponse()
+            return answer.status, json.loads(answer.read())
+        except OSError:
+            return 0, {}
+
+    def get(self, host: str = "wiki", path: str = "/") -> tuple[int, bytes]:
+        session = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        session.request("GET", path, headers={"Host": f"{host}.sekisho.localhost:{self.port}"})
+        answer = session.getresponse()
+        return answer.status, answer.read()
+
+    def stop(self) -> None:
+        if self.connector is not None and self.connector.poll() is None:
+            self.connector.kill()
+            self.connector.wait()
+        self.origin.close()
+
+
+@pytest.fixture(scope="module")
+def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+    folder = tmp_path_factory.mktemp("tunnel")
+    port, tunnel = free_port(), free_port()
+    text = CONFIG.format(port=port, tunnel=tunnel, folder=folder)
+    with edge_process(text, folder) as edge:
+        found = Office(edge, folder, port)
+        try:
+            found.admin("create", "office", "--credentials-file", str(folder / "office.json"))
+            found.run()
+            yield found
+        finally:
+            found.stop()
+
+
+def test_request_reaches_the_hidden_origin_and_back(office: Office) -> None:
+    assert office.get(path="/page?x=1") == (200, b"ok\n")
+    assert office.origin.requests[-1].line == "GET /page?x=1 HTTP/1.1"
+
+
+def test_every_worker_reaches_it(office: Office) -> None:
+    assert [office.get()[0] for _ in range(12)] == [200] * 12
+
+
+def test_service_of_the_table_is_answered_by_the_edge(office: Office) -> None:
+    assert office.get("gone")[0] == 404
+
+
+def test_credentials_file_is_secret_and_dials_an_address(office: Office) -> None:
+    path = office.folder / "office.json"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert json.loads(path.read_text())["edge"][0].startswith("127.0.0.1:")
+
+
+def test_ready_and_metrics(office: Office) -> None:
+    status, body = office.ready()
+    assert (status, body["readyConnections"]) == (200, 4)
+
+
+def test_list_and_info_show_what_is_there(office: Office) -> None:
+    [row] = json.loads(office.admin("list", "-o", "json").stdout)
+    assert (row["name"], row["status"], row["links"], row["replicas"]) == ("office", "healthy", 4, 1)
+    info = json.loads(office.admin("info", "office", "-o", "json").stdout)
+    assert {one["slot"] for one in info["links"]} == {0, 1}
+    assert "office" in office.admin("list").stdout
+    assert "credential" in office.admin("info", "office").stdout
+
+
+def test_a_name_is_given_once_and_an_unknown_one_is_said(office: Office) -> None:
+    again = office.admin("create", "office", "--credentials-file", "/nowhere/x", check=False)
+    assert again.returncode == 1 and "already" in again.stderr
+    assert "no tunnel “nobody”" in office.admin("info", "nobody", check=False).stderr
+
+
+def test_worker_killed_and_the_tunnel_serves_on(office: Office) -> None:
+    office.edge.kill("worker 0")
+    wait_until(lambda: office.get()[0] == 200, 5)
+    office.edge.wait_ready()
+    wait_until(lambda: office.ready()[1].get("readyConnections") == 4, 10)
+    assert [office.get()[0] for _ in range(8)] == [200] * 8
+
+
+def test_connector_killed_is_a_page_at_once_and_back_within_two_seconds(office: Office) -> None:
+    assert office.connector is not None
+    office.connector.send_signal(signal.SIGKILL)
+    office.connector.wait()
+    time.sleep(1.0)
+    begun = time.monotonic()
+    status, page = office.get()
+    assert (status, time.monotonic() - begun < 1.0) == (502, True)
+    assert b"tunnel-down" in page or b"<html" in page
+    office.run()
+    assert office.get()[0] == 200
+
+
+def test_cleanup_makes_links_dial_again(office: Office) -> None:
+    before = json.loads(office.admin("info", "office", "-o", "json").stdout)["links"]
+    assert "4 links" in office.admin("cleanup", "office").stdout
+    wait_until(lambda: office.ready()[1].get("readyConnections") == 4, 10)
+    after = json.loads(office.admin("info", "office", "-o", "json").stdout)["links"]
+    assert max(one["since"] for one in before) < min(one["since"] for one in after)
+
+
+def test_rotated_credentials_cut_the_old_ones(office: Office) -> None:
+    fresh = office.folder / "fresh.json"
+    office.admin("token", "office", "--rotate", "--credentials-file", str(fresh))
+    wait_until(lambda: office.ready()[0] == 503, 5)
+    assert office.get()[0] == 502
+    fresh.rename(office.folder / "office.json")
+    office.stop()
+    office.origin = RecordingOrigin()
+    office.run()
+    assert office.get()[0] == 200
+
+
+def test_delete_wants_force_while_links_live(office: Office) -> None:
+    refused = office.admin("delete", "office", check=False)
+    assert refused.returncode == 1 and "--force" in refused.stderr
+    office.admin("delete", "office", "--force")
+    wait_until(lambda: office.get()[0] == 502, 5)
+    assert json.loads(office.admin("list", "-o", "json").stdout) == []

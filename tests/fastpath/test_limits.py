@@ -18,7 +18,9 @@ def test_every_bound_is_read_from_the_file() -> None:
 
 
 @pytest.mark.parametrize(("name", "value", "comment"), BOUNDS, ids=[b[0] for b in BOUNDS])
-def test_a_bound_says_its_unit_and_python_sees_its_number(name: str, value: str, comment: str) -> None:
+def test_a_bound_says_its_unit_and_python_sees_its_number(
+    name: str, value: str, comment: str
+) -> None:
     assert getattr(limits, name) == int(value, 0)
     assert len(comment.split()) >= 3
 

@@ -1,4 +1,4 @@
-"""Feed one head to a parser whole, byte by byte and with a tail; the verdict must not depend on which (A44)."""
+"""Feed one head to a parser whole, byte by byte and with a tail: one verdict (A44)."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,8 +1,8 @@
-"""A plain reading of RFC 9112 and of section D, slow and obvious, to compare the compiled codec with.
+"""A plain reading of RFC 9112 and of section D, slow and obvious, to judge the codec by.
 
-It shares no code and no technique with `_fastpath`: regular expressions over whole messages here, one pass
-over borrowed bytes there. It says what is accepted and what it means, not which reason a refusal has.
-"""
+It shares no code and no technique with `_fastpath`: regular expressions over whole messages here,
+one pass over borrowed bytes there. It says what is accepted and what it means, not which reason a
+refusal has."""
 
 import re
 from dataclasses import dataclass, field
@@ -43,7 +43,9 @@ class Reading:
     expect_continue: bool = False
     upgrade: str = ""
     owned: set[int] = field(default_factory=set)  # indexes of fields that only the edge may set
-    listed: set[int] = field(default_factory=set)  # indexes of fields that Connection makes hop-by-hop
+    listed: set[int] = field(
+        default_factory=set
+    )  # indexes of fields that Connection makes hop-by-hop
 
     def all(self, name: str) -> list[bytes]:
         return [value for key, value in self.fields if key.decode("latin-1").lower() == name]
@@ -65,7 +67,9 @@ def read_fields(data: bytes, at: int) -> tuple[list[tuple[bytes, bytes]], int]:
 def is_owned(name: bytes) -> bool:
     folded = re.sub(r"[^a-z0-9]", "-", name.decode("latin-1").lower())
     if folded in READ_OWNED:
-        return folded.encode() != name.lower()  # only the exact spelling is read, the others are dropped
+        return (
+            folded.encode() != name.lower()
+        )  # only the exact spelling is read, the others are dropped
     return bool(OWNED.fullmatch(folded))
 
 
@@ -91,9 +95,12 @@ def settle(r: Reading) -> None:
     r.keep_alive = b"close" not in options and (r.minor == 1 or b"keep-alive" in options)
     r.owned = {i for i, (name, _) in enumerate(r.fields) if is_owned(name)}
     r.listed = {
-        i for i, (name, _) in enumerate(r.fields)
-        if name.lower() in options and name.lower() not in (b"close", b"keep-alive", b"upgrade")
-        and i not in r.owned and name.decode("latin-1").lower() not in NEVER_LISTED | READ_OWNED
+        i
+        for i, (name, _) in enumerate(r.fields)
+        if name.lower() in options
+        and name.lower() not in (b"close", b"keep-alive", b"upgrade")
+        and i not in r.owned
+        and name.decode("latin-1").lower() not in NEVER_LISTED | READ_OWNED
     }
     asked = [u.lower() for u in r.all("upgrade")]
     if asked:
@@ -189,7 +196,7 @@ SIZE_LINE = re.compile(
 
 
 def read_chunked(data: bytes) -> tuple[bytes, bytes]:
-    """Return (payload, what follows the body) of a whole chunked body; raise Refused for any other bytes."""
+    """Return (payload, what follows) of a whole chunked body; raise Refused for other bytes."""
     payload, at, extensions = b"", 0, 0
     while True:
         line = SIZE_LINE.match(data, at)
@@ -251,7 +258,9 @@ def read_path(path: bytes, encoded_slash: bool = False) -> bytes:
         if len(pieces) > 1:
             for k, (separator, piece) in enumerate(pieces):
                 before = [s for s, _ in pieces[:k]]
-                inside_parameters = bool(before) and before[-1] != b"%2F" or parameter_reaches(before)
+                inside_parameters = (bool(before) and before[-1] != b"%2F") or parameter_reaches(
+                    before
+                )
                 if not inside_parameters and piece in (b".", b".."):
                     raise Refused
                 if separator == b"%2F" and piece == b"" and not inside_parameters:
@@ -298,7 +307,9 @@ def read_atoms(segment: bytes) -> list[bytes]:
         if value == 0x25 and re.match(rb"(25)*(2e|2f|5c|[01][0-9a-f]|7f)", segment[at:], re.I):
             raise Refused
         atoms.append(bytes([value]) if value in UNRESERVED else b"%%%02X" % value)
-    escaped = [bytes([int(a[1:], 16)]) if len(a) == 3 and int(a[1:], 16) >= 128 else b"/" for a in atoms]
+    escaped = [
+        bytes([int(a[1:], 16)]) if len(a) == 3 and int(a[1:], 16) >= 128 else b"/" for a in atoms
+    ]
     try:
         b"".join(escaped).decode("utf-8")
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""python -m tests.kit.limits_document: write docs/limits.md from _fastpath/limits.pxd, its only source."""
+"""python -m tests.kit.limits_document: write docs/limits.md from _fastpath/limits.pxd."""
 
 import re
 from pathlib import Path
@@ -6,10 +6,10 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 HEAD = """# Limits
 
-Every bound of the data path: its name, number, unit, and what happens when it is passed. Written from
-`_fastpath/limits.pxd` by `python -m tests.kit.limits_document`; a test fails when the two differ. Reasons are those of
-[reasons.md](reasons.md). Time-outs and the connections per address can be set in the configuration
-([configuration.md](configuration.md)); the rest is fixed.
+Every bound of the data path: its name, number, unit, and what happens when it is passed. Written
+from `_fastpath/limits.pxd` by `python -m tests.kit.limits_document`; a test fails when the two
+differ. Reasons are those of [reasons.md](reasons.md). Time-outs and the connections per address can
+be set in the configuration ([configuration.md](configuration.md)); the rest is fixed.
 """
 
 
@@ -32,7 +32,9 @@ def document(source: str) -> str:
     out = [HEAD]
     for name, value, comment in rows(source):
         if not name:
-            out.append(f"\n## {comment}\n\n| name | value | unit | consequence |\n|---|---|---|---|\n")
+            out.append(
+                f"\n## {comment}\n\n| name | value | unit | consequence |\n|---|---|---|---|\n"
+            )
             continue
         unit, _, consequence = comment.replace("|", "\\|").partition("; ")
         out.append(f"| `{name}` | {int(value, 0):,} | {unit} | {consequence or 'as it says'} |\n")

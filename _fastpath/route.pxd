@@ -2,7 +2,7 @@
 
 A host is found exactly, else by its one-label wildcard (`*.example.com`). Within a host the most specific path wins:
 the longest literal beginning, then the longest literal text. A path covers itself and what lies below it, by whole
-segments (D13). `*` in a path stands for any bytes, `/` included, also none."""
+segments (D13), parameters and dots at their ends not counted (matched_form). `*` in a path stands for any bytes, `/` included, also none."""
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 

@@ -1,7 +1,8 @@
 """Host and path -> application and route: see route.pxd for the rules."""
 
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memchr, memcmp, memcpy, memset
 
+from _fastpath.limits cimport MAX_TARGET
 from _fastpath.slice cimport lower, slice_of
 
 
@@ -147,14 +148,77 @@ cdef const PathRow* best_path(const Hosts* h, const HostRow* row, Slice path) no
     return plain
 
 
+cdef inline int digit(uint8_t c) noexcept nogil:
+    if c"0" <= c <= c"9":
+        return c - c"0"
+    return c - c"A" + 10 if c"A" <= c <= c"F" else -1
+
+
+cdef bint delimiter(int c) noexcept nogil:
+    """The characters that mean the same to most origins, written out or as an escape; path_normal leaves both alone."""
+    return c > 0 and memchr(b"!$&'()+,:;=@", c, 12) != NULL
+
+
+cdef size_t matched_form(Slice path, uint8_t* out) noexcept nogil:
+    """Write what is compared: the normal path without what origins may ignore or read the same way.
+
+    `;parameters` and dots at a segment's end are left out (D07, D09), escaped delimiters decoded: /admin;x, /admin. and
+    /adm%69n are all /admin. Never longer than path."""
+    cdef size_t i = 0, n = 0, start = 0, end
+    cdef int c
+    cdef bint skip = False
+    while i <= path.len:
+        if i == path.len or path.ptr[i] == c"/":
+            end = n
+            while end > start and out[end - 1] == c".":
+                end -= 1
+            n = end if end > start else n          # a segment of dots alone stays
+            if i == path.len:
+                return n
+            out[n] = c"/"
+            n += 1
+            start, skip = n, False
+            i += 1
+            continue
+        c = path.ptr[i]
+        if c == c"%" and i + 2 < path.len:
+            c = digit(path.ptr[i + 1]) * 16 + digit(path.ptr[i + 2])
+            if not delimiter(c):
+                c = c"%"
+            else:
+                i += 2
+        if c == c";":
+            skip = True
+        if not skip:
+            out[n] = <uint8_t>c
+            n += 1
+        i += 1
+    return n
+
+
+cdef inline bint needs_form(Slice path) noexcept nogil:
+    cdef size_t i
+    cdef uint8_t c
+    for i in range(path.len):
+        c = path.ptr[i]
+        if c == c"%" or c == c";" or (c == c"." and (i + 1 == path.len or path.ptr[i + 1] == c"/")):
+            return True
+    return False
+
+
 cdef void hosts_find(const Hosts* h, Slice host, Slice path, Found* out) noexcept nogil:
     cdef const HostRow* exact
     cdef const HostRow* wild = NULL
     cdef const PathRow* found = NULL
     cdef size_t dot = 0
+    cdef uint8_t form[MAX_TARGET]
     memset(out, 0, sizeof(Found))
     if host.len == 0 or host.ptr[0] == c".":     # rows of wildcards begin with a dot: never by their own name
         return
+    if path.len > MAX_TARGET:                    # no request line holds it
+        return
+    if needs_form(path):
+        path = slice_of(form, matched_form(path, form))
     exact = host_row(h, host)
     while dot < host.len and host.ptr[dot] != c".":
         dot += 1
@@ -181,6 +245,16 @@ def hash_text(bytes key, bytes text) -> int:
         raise ValueError("the key has 16 bytes")
     memcpy(words, <const uint8_t*>key, 16)
     return text_hash(words, <const uint8_t*>text, len(text))
+
+
+def compared(bytes path) -> bytes:
+    """Return the form of a normal path that application paths are compared with."""
+    cdef uint8_t out[MAX_TARGET]
+    cdef size_t n
+    if len(path) > MAX_TARGET:
+        raise ValueError("longer than any target")
+    n = matched_form(slice_of(<const uint8_t*>path, len(path)), out)
+    return out[:n]
 
 
 def path_covers(bytes pattern, bytes path, bint folded=False) -> bool:

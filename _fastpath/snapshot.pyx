@@ -521,6 +521,8 @@ cdef class Snapshot:
         out.host_known = found.host_known
         out.app = &self.apps[found.app - 1] if found.app else NULL
         out.route = &self.routes[found.route - 1] if found.route else NULL
+        if out.route != NULL and out.route.kind == ROUTE_CONTROL:
+            out.app = NULL           # a wildcard application doesn't reach the auth domain
         return out.host_known
 
     cdef const App* app_by_aud(self, Slice aud) noexcept nogil:

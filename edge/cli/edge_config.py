@@ -54,7 +54,9 @@ def init(config: Path, auth_domain: str) -> None:
         click.echo(f"{error.filename}: {error.strerror}", err=True)
         sys.exit(1)
     click.echo(f"{'wrote' if made else 'kept '} {config}")
-    click.echo(f"{'made ' if new_key else 'kept '} {key}  (back it up: without it the state can't be read)")
+    click.echo(
+        f"{'made ' if new_key else 'kept '} {key}  (back it up: without it the state can't be read)"
+    )
     if made:
         click.echo(f"Next: fill in {config}, then `sekisho edge check -c {config}`.")
     else:
@@ -84,7 +86,9 @@ def check(config: Path, as_json: bool) -> None:
             {"file": p.file, "line": p.line, "column": p.column, "level": p.level, "text": p.text}
             for p in sorted([*loaded.errors, *loaded.warnings])
         ]
-        click.echo(json.dumps({"ok": loaded.ok, "problems": problems}, ensure_ascii=False, indent=2))
+        click.echo(
+            json.dumps({"ok": loaded.ok, "problems": problems}, ensure_ascii=False, indent=2)
+        )
     else:
         show(loaded)
     if not loaded.ok:

@@ -9,6 +9,7 @@ from pydantic import PlainValidator
 from edge.config.scalars import host_pattern, schema, text_of, wrong
 
 UNRESERVED = re.compile(r"[A-Za-z0-9._~-]")
+DELIMITERS = "!$&'()+,:;=@"  # requests are compared with these decoded (route.pyx, matched_form)
 ALLOWED = re.compile(r"[A-Za-z0-9._~!$&'()+,;=:@*/-]")
 
 
@@ -39,7 +40,8 @@ def normal_path(text: str) -> str:
             byte = chr(int(code, 16))
             if ord(byte) < 33 or ord(byte) == 127 or byte in "/\\%":
                 raise wrong(f"“%{code}” can't stand in a path: no request is let through with it")
-            out.append(byte if UNRESERVED.fullmatch(byte) else "%" + code.upper())
+            plain = UNRESERVED.fullmatch(byte) or byte in DELIMITERS
+            out.append(byte if plain else "%" + code.upper())
             i += 3
             continue
         if ALLOWED.fullmatch(letter):
@@ -53,6 +55,10 @@ def normal_path(text: str) -> str:
     segments = path.split("/")
     if any(segment.split(";")[0] in (".", "..") for segment in segments):
         raise wrong("a path has no . and .. segments")
+    if ";" in path:
+        raise wrong("a path has no “;”: requests are compared without parameters")
+    if any(segment.endswith(".") for segment in segments):
+        raise wrong("no segment of a path ends with a dot: requests are compared without it")
     if any(segment.count("*") > 1 for segment in segments):
         raise wrong("at most one * between two slashes")
     if len(path) > MAX_PATH_PATTERN:

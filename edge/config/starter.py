@@ -50,4 +50,6 @@ applications:                            # what is protected, and for whom
 
 def starter(auth_domain: str) -> str:
     """Return the text, for an auth domain like login.example.com."""
-    return STARTER.format(auth_domain=auth_domain, domain=auth_domain.partition(".")[2] or auth_domain)
+    return STARTER.format(
+        auth_domain=auth_domain, domain=auth_domain.partition(".")[2] or auth_domain
+    )

@@ -47,5 +47,7 @@ cdef int frame_parse(const uint8_t* p, Frame* f) noexcept nogil
 cdef inline void frame_write(uint8_t* out, int type, int flags, uint32_t stream, uint32_t length) noexcept nogil:
     """Write one header: FRAME_HEADER bytes at out."""
     out[0], out[1], out[2], out[3] = 0, <uint8_t>type, <uint8_t>(flags >> 8), <uint8_t>flags
-    out[4], out[5], out[6], out[7] = <uint8_t>(stream >> 24), <uint8_t>(stream >> 16), <uint8_t>(stream >> 8), <uint8_t>stream
-    out[8], out[9], out[10], out[11] = <uint8_t>(length >> 24), <uint8_t>(length >> 16), <uint8_t>(length >> 8), <uint8_t>length
+    out[4], out[5] = <uint8_t>(stream >> 24), <uint8_t>(stream >> 16)
+    out[6], out[7] = <uint8_t>(stream >> 8), <uint8_t>stream
+    out[8], out[9] = <uint8_t>(length >> 24), <uint8_t>(length >> 16)
+    out[10], out[11] = <uint8_t>(length >> 8), <uint8_t>length

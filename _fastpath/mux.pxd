@@ -12,18 +12,25 @@ cdef class MuxEvents:
     """The session's owner (tunnel.pyx) derives from this; every method does nothing here. Calls come from inside
     Mux.feed, Mux.tick, Mux.lost, and (on_writable, on_closed) from the end of Mux.fill.
     None may feed or fill the same Mux again; open, accept, write, end, reset, consumed, ping and goaway are allowed."""
-    cdef int on_open(self, Stream s) except -1                                    # the other side opened s: accept() it or reset() it
-    cdef int on_data(self, Stream s, const uint8_t* p, size_t n) except -1        # borrowed; call s.consumed(n) when used
-    cdef int on_end(self, Stream s) except -1                                     # FIN: no more data
-    cdef int on_reset(self, Stream s, int reason) except -1                       # RST, time-out or session gone; last call for s
-    cdef int on_closed(self, Stream s) except -1                                  # both sides ended and our FIN has left; last call for s
-    cdef int on_writable(self, Stream s) except -1                                # s.full() said yes and its queue is low again
-    cdef int on_pong(self, uint64_t round_trip) except -1                         # microseconds
-    cdef int on_goaway(self, uint32_t code) except -1                             # open() raises from now on; code > 0: the session is over, call lost()
-    cdef int on_output(self) except -1                                            # there is something to send: arrange one flush this loop turn
+    cdef int on_open(self, Stream s) except -1            # the other side opened s: accept() it or reset() it
+    cdef int on_data(self, Stream s, const uint8_t* p, size_t n) except -1
+        # borrowed; call s.consumed(n) when used
+    cdef int on_end(self, Stream s) except -1             # FIN: no more data
+    cdef int on_reset(self, Stream s, int reason) except -1
+        # RST, time-out or session gone; last call for s
+    cdef int on_closed(self, Stream s) except -1
+        # both sides ended and our FIN has left; last call for s
+    cdef int on_writable(self, Stream s) except -1        # s.full() said yes and its queue is low again
+    cdef int on_pong(self, uint64_t round_trip) except -1
+        # microseconds
+    cdef int on_goaway(self, uint32_t code) except -1
+        # open() raises from now on; code > 0: the session is over, call lost()
+    cdef int on_output(self) except -1
+        # there is something to send: arrange one flush this loop turn
 
 
-cdef enum AcceptPolicy:          # which streams the other side may open; anything else is a session error (J23)
+cdef enum AcceptPolicy:
+    # which streams the other side may open; anything else is a session error (J23)
     ACCEPT_NONE = 0
     ACCEPT_FIRST = 1             # one: stream 1 (2 when we are the client)
     ACCEPT_ANY = 2
@@ -43,7 +50,7 @@ cdef struct MuxCounters:
     uint64_t timed_out           # half-closed streams that were reaped
 
 
-cdef struct Bucket:              # token bucket; zero time
+cdef struct Bucket:                                       # token bucket; zero time
     uint32_t tokens
     uint64_t filled              # microseconds
 
@@ -54,75 +61,87 @@ cdef struct Cell:
 
 
 cdef class Mux(StreamOwner):
-    cdef MuxEvents events                                                         # None after lost()
+    cdef MuxEvents events                                 # None after lost()
     cdef readonly bint client
-    cdef int accepts                                                              # AcceptPolicy
+    cdef int accepts                                      # AcceptPolicy
     cdef readonly uint32_t max_streams
-    cdef readonly uint32_t live                                                   # streams open now
-    cdef readonly bint over                                                       # session error or lost: nothing goes in or on any more
-    cdef int why                                                                  # errors.Reason that lost() gives to streams
-    cdef bint going_away                                                          # we sent GoAway
-    cdef bint gone_away                                                           # the other side did
-    cdef uint64_t now                                                             # microseconds: latest time that feed, tick, open or ping was given
-    cdef uint64_t heard                                                           # last byte from the other side
+    cdef readonly uint32_t live                           # streams open now
+    cdef readonly bint over
+        # session error or lost: nothing goes in or on any more
+    cdef int why                                          # errors.Reason that lost() gives to streams
+    cdef bint going_away                                  # we sent GoAway
+    cdef bint gone_away                                   # the other side did
+    cdef uint64_t now
+        # microseconds: latest time that feed, tick, open or ping was given
+    cdef uint64_t heard                                   # last byte from the other side
 
     # streams: slots own them, the table finds them by id (open addressing, linear probing)
-    cdef list slots                                                               # Stream or None
+    cdef list slots                                       # Stream or None
     cdef list free_slots
-    cdef bytearray table                                                          # owns the memory behind `cells`
+    cdef bytearray table                                  # owns the memory behind `cells`
     cdef Cell* cells
     cdef uint32_t cells_mask
-    cdef uint32_t next_id                                                         # of the next stream that we open
-    cdef uint64_t seen_top                                                        # highest ordinal the other side opened; 0 = none
-    cdef uint64_t seen[32]                                                        # which of the last 2048 ordinals it used (J08)
+    cdef uint32_t next_id                                 # of the next stream that we open
+    cdef uint64_t seen_top                                # highest ordinal the other side opened; 0 = none
+    cdef uint64_t seen[32]                                # which of the last 2048 ordinals it used (J08)
 
     # what is to be sent
-    cdef Ring signals                                                             # streams with SYN, ACK or a window update due
-    cdef Ring unopened                                                            # streams whose SYN waits for ACKs of others
-    cdef Ring sparse                                                              # streams that just got something to send
-    cdef Ring bulk                                                                # streams that used up their share at least once
-    cdef Ring half                                                                # half-closed, least recently active first
-    cdef Ring parting                                                             # reset by us before ACK, oldest first
-    cdef Buffer control                                                           # encoded frames of the session: GoAway, ping, RST (J11)
-    cdef bint signalled                                                           # on_output was called since the last fill
-    cdef list told                                                                # streams whose owners are told at the end of fill
+    cdef Ring signals                                     # streams with SYN, ACK or a window update due
+    cdef Ring unopened                                    # streams whose SYN waits for ACKs of others
+    cdef Ring sparse                                      # streams that just got something to send
+    cdef Ring bulk                                        # streams that used up their share at least once
+    cdef Ring half                                        # half-closed, least recently active first
+    cdef Ring parting                                     # reset by us before ACK, oldest first
+    cdef Buffer control
+        # encoded frames of the session: GoAway, ping, RST (J11)
+    cdef bint signalled                                   # on_output was called since the last fill
+    cdef list told                                        # streams whose owners are told at the end of fill
 
     # what is coming in
-    cdef uint8_t head[12]                                                         # a header not yet whole
+    cdef uint8_t head[12]                                 # a header not yet whole
     cdef uint32_t head_have
-    cdef Frame frame                                                              # whose body is being read
+    cdef Frame frame                                      # whose body is being read
     cdef uint32_t body_left
-    cdef Stream body                                                              # None: the body is dropped
+    cdef Stream body                                      # None: the body is dropped
 
     # limits
-    cdef uint32_t unacked                                                         # our streams without ACK, SYN sent
-    cdef uint64_t grown                                                           # bytes by which windows of the link exceed the initial one
-    cdef Bucket rapid                                                             # J07
-    cdef Bucket answers                                                           # J10
+    cdef uint32_t unacked                                 # our streams without ACK, SYN sent
+    cdef uint64_t grown
+        # bytes by which windows of the link exceed the initial one
+    cdef Bucket rapid                                     # J07
+    cdef Bucket answers                                   # J10
 
     # ping
-    cdef uint64_t ping_sent                                                       # microseconds; 0 = none under way
-    cdef uint64_t ping_last                                                       # when the last one was sent
+    cdef uint64_t ping_sent                               # microseconds; 0 = none under way
+    cdef uint64_t ping_last                               # when the last one was sent
     cdef uint32_t ping_value
-    cdef readonly uint64_t round_trip                                             # microseconds, smoothed; 0 = not known
-    cdef uint64_t measured                                                        # when
+    cdef readonly uint64_t round_trip                     # microseconds, smoothed; 0 = not known
+    cdef uint64_t measured                                # when
 
     cdef MuxCounters counters
 
     # built by mux_new(events, client, accept_streams, max_streams, now)
-    cdef int feed(self, const uint8_t* p, size_t n, uint64_t now) except -1       # now: monotonic microseconds, never 0; raises WireError on a session error (GoAway is queued: fill once more, then lost())
-    cdef Stream open(self, uint64_t now)                                          # a new stream; raises WireError tunnel-streams at the limit, link-goaway after goaway, link-lost
-    cdef size_t fill(self, uint8_t* out, size_t room) except? 0                   # next frames to send, control first, then deficit round robin; room >= 256
+    cdef int feed(self, const uint8_t* p, size_t n, uint64_t now) except -1
+        # now: monotonic microseconds, never 0; raises WireError on a session error (GoAway is queued: fill
+        # once more, then lost())
+    cdef Stream open(self, uint64_t now)
+        # a new stream; raises WireError tunnel-streams at the limit, link-goaway after goaway, link-lost
+    cdef size_t fill(self, uint8_t* out, size_t room) except? 0
+        # next frames to send, control first, then deficit round robin; room >= 256
     cdef bint wants_send(self) noexcept
-    cdef int ping(self, uint64_t now) except -1                                   # no effect while one is under way
-    cdef int goaway(self, uint32_t code) except -1                                # no new streams either way from now on
-    cdef int tick(self, uint64_t now) except -1                                   # time-outs: ping, half-closed streams; dead peer raises WireError link-timeout
-    cdef uint64_t deadline(self) noexcept                                         # when tick() is due; may be early, never late; 0 = never
-    cdef int lost(self) except -1                                                 # transport gone: resets every stream (link-lost), lets go of events. Idempotent
-    cdef int fail(self, int reason, object why) except -1                         # session error: GoAway, no more traffic, raises
+    cdef int ping(self, uint64_t now) except -1           # no effect while one is under way
+    cdef int goaway(self, uint32_t code) except -1        # no new streams either way from now on
+    cdef int tick(self, uint64_t now) except -1
+        # time-outs: ping, half-closed streams; dead peer raises WireError link-timeout
+    cdef uint64_t deadline(self) noexcept
+        # when tick() is due; may be early, never late; 0 = never
+    cdef int lost(self) except -1
+        # transport gone: resets every stream (link-lost), lets go of events. Idempotent
+    cdef int fail(self, int reason, object why) except -1
+        # session error: GoAway, no more traffic, raises
 
     # inside
-    cdef Stream find(self, uint32_t id)                                           # None: no such stream
+    cdef Stream find(self, uint32_t id)                   # None: no such stream
     cdef int insert(self, Stream s) except -1
     cdef void put_cell(self, Cell cell) noexcept
     cdef void remove(self, uint32_t id) noexcept
@@ -132,20 +151,22 @@ cdef class Mux(StreamOwner):
     cdef int window_opens(self, Stream s, uint32_t n) except -1
     cdef int give_up(self, Stream s, int reason) except -1
     cdef int send_reset(self, Stream s) except -1
-    cdef int forget(self, Stream s) except -1                                     # out of every table and ring; frees what it queued
+    cdef int forget(self, Stream s) except -1             # out of every table and ring; frees what it queued
     cdef int stream_frame(self) except -1
-    cdef int frame_end(self) except -1                                            # the frame's last byte is in: its FIN counts
-    cdef Stream incoming(self)                                                    # SYN: the new stream, or None when refused
+    cdef int frame_end(self) except -1                    # the frame's last byte is in: its FIN counts
+    cdef Stream incoming(self)                            # SYN: the new stream, or None when refused
     cdef bint unseen(self, uint64_t ordinal) noexcept
     cdef int acknowledged(self, Stream s) except -1
     cdef int reset_in(self, Stream s) except -1
-    cdef int pace(self, Stream s, uint32_t n) except -1                           # window tuning (MUX.md §5)
+    cdef int pace(self, Stream s, uint32_t n) except -1   # window tuning (MUX.md §5)
     cdef int session_frame(self) except -1
     cdef int send_control(self, int type, int flags, uint32_t stream, uint32_t length) except -1
     cdef int output(self) except -1
     cdef size_t fill_signals(self, uint8_t* out, size_t room) except? 0
-    cdef size_t fill_data(self, uint8_t* out, size_t room) except? 0
-    cdef size_t put_data(self, Stream s, uint8_t* out, size_t most) except 0      # one Data frame of <= most payload bytes
+    cdef size_t fill_data(self, uint8_t* out, size_t room, bint begun) except? 0
+        # begun: out already holds frames
+    cdef size_t put_data(self, Stream s, uint8_t* out, size_t most) except 0
+        # one Data frame of <= most payload bytes
     cdef size_t put_window(self, Stream s, uint8_t* out) noexcept
     cdef int tell(self) except -1
 

@@ -22,8 +22,8 @@ from _fastpath.limits cimport (
 )
 from _fastpath.stream cimport (
     E_END_REMOTE, E_FIN_SENT, F_ACK_DUE, F_ACKED, F_CLAIMED, F_FIN_DUE, F_OURS, F_RESET_HELD,
-    F_SYN_DUE, F_TELL_CLOSED, F_UPDATE_DUE, F_WAITING, S_BOTH, S_CLOSED, S_HALF_LOCAL,
-    S_HALF_REMOTE, S_OPEN, Door, ring_clear, ring_init, ring_linked, ring_push, ring_unlink, stream_new,
+    F_SYN_DUE, F_TELL_CLOSED, F_UPDATE_DUE, F_WAITING, S_BOTH, S_CLOSED, S_HALF_REMOTE,
+    S_OPEN, Door, ring_clear, ring_init, ring_linked, ring_push, ring_unlink, stream_new,
 )
 
 cdef enum:
@@ -124,9 +124,9 @@ cdef class Mux(StreamOwner):
         return <Stream>self.slots[self.cells[i].slot]
 
     cdef int insert(self, Stream s) except -1:
-        cdef uint32_t i, n, id
-        cdef bytearray old = self.table
-        cdef Cell* cells = self.cells
+        cdef uint32_t i, n
+        cdef bytearray old = self.table              # stays until its cells have moved
+        cdef Cell* cells = <Cell*><char*>old
         if self.free_slots:
             s.slot = self.free_slots.pop()
             self.slots[s.slot] = s
@@ -535,7 +535,7 @@ cdef class Mux(StreamOwner):
             self.counters.frames_out += used // FRAME_HEADER
         if not self.over:
             used += self.fill_signals(out + used, room - used)
-            used += self.fill_data(out + used, room - used)
+            used += self.fill_data(out + used, room - used, used > 0)
             if self.told:
                 self.tell()
         return used
@@ -550,13 +550,11 @@ cdef class Mux(StreamOwner):
                 if self.unacked >= MAX_BACKLOG:
                     ring_push(&self.unopened, &s.signals)
                     continue
-                self.unacked += 1
-                s.deficit = MUX_QUANTUM
                 if s.queued() or s.flags & F_FIN_DUE:
-                    used += self.put_data(s, out + used, min(<size_t>MUX_QUANTUM, room - used - FRAME_HEADER))
-                    if s.queued() or s.flags & F_FIN_DUE:
-                        ring_push(&self.sparse, &s.sends)
-                    continue
+                    s.deficit = MUX_QUANTUM
+                    ring_push(&self.sparse, &s.sends)
+                    continue                         # its first Data frame carries the SYN
+                self.unacked += 1
             elif s.flags & F_ACK_DUE and not s.flags & F_UPDATE_DUE and ring_linked(&s.sends):
                 continue                             # its next Data frame carries the ACK
             used += self.put_window(s, out + used)
@@ -581,7 +579,7 @@ cdef class Mux(StreamOwner):
         self.counters.frames_out += 1
         return FRAME_HEADER
 
-    cdef size_t fill_data(self, uint8_t* out, size_t room) except? 0:
+    cdef size_t fill_data(self, uint8_t* out, size_t room, bint begun) except? 0:
         """Deficit round robin in two rings, as fq_codel has them (RFC 8290 §4.2; §4)."""
         cdef size_t used = 0
         cdef size_t most, left
@@ -594,6 +592,10 @@ cdef class Mux(StreamOwner):
             if most == 0 and not (s.flags & F_FIN_DUE and s.queued() == 0):
                 ring_unlink(&s.sends)
                 continue
+            if s.flags & F_SYN_DUE and self.unacked >= MAX_BACKLOG:
+                ring_unlink(&s.sends)
+                ring_push(&self.unopened, &s.signals)
+                continue
             if s.deficit <= 0:
                 s.deficit += MUX_QUANTUM
                 ring_push(&self.bulk, &s.sends)
@@ -601,8 +603,9 @@ cdef class Mux(StreamOwner):
             if s.sends.next != s.sends.prev or (was_sparse and ring_linked(&self.bulk)):
                 most = min(most, <size_t>s.deficit)  # somebody else waits
             left = room - used
-            if left < FRAME_HEADER + min(most, <size_t>LEAST_TAIL):
+            if left < FRAME_HEADER + min(most, <size_t>LEAST_TAIL if begun else 1):
                 break
+            begun = True
             most = min(most, left - FRAME_HEADER)
             used += self.put_data(s, out + used, most)
             s.deficit -= <int64_t>most
@@ -619,6 +622,7 @@ cdef class Mux(StreamOwner):
         cdef Slice waiting
         if s.flags & F_SYN_DUE:
             flags |= FLAG_SYN
+            self.unacked += 1
         if s.flags & F_ACK_DUE:
             flags |= FLAG_ACK
             s.flags |= F_ACKED
@@ -774,6 +778,11 @@ cdef Mux mux_new(MuxEvents events, bint client, int accept_streams, uint32_t max
 
 # -- doors for tests ---------------------------------------------------------------------------
 
+def footprint() -> int:
+    """Return the bytes of one Mux object, its garbage-collector head included, without what it queues."""
+    return Mux.__basicsize__ + 16
+
+
 def live() -> int:
     """Return how many Mux objects exist in this process."""
     return LIVE
@@ -859,6 +868,10 @@ cdef class Session(MuxEvents):
         s.user = self
         self.known[s.id] = s
         return s.id
+
+    def skip_to(self, uint32_t id) -> None:
+        """Let the next stream of ours have that id."""
+        self.mux.next_id = id
 
     def door(self, uint32_t id) -> Door:
         """Return the stream with that id, to keep (KeyError when its last call has come)."""

@@ -5,7 +5,8 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from _fastpath.buffer cimport Buffer
 
 
-cdef enum StreamState:           # zero is closed: a forgotten branch sends and delivers nothing
+cdef enum StreamState:
+    # zero is closed: a forgotten branch sends and delivers nothing
     S_CLOSED = 0
     S_OPEN
     S_HALF_LOCAL                 # we will send no more (end() was called; FIN may still wait behind data)
@@ -33,7 +34,7 @@ cdef enum StreamFlag:
     F_TELL_CLOSED = 512          # both FINs are through: on_closed is owed
 
 
-cdef struct Ring:                # a node of an intrusive two-way ring, or its head
+cdef struct Ring:                                         # a node of an intrusive two-way ring, or its head
     Ring* next
     Ring* prev
     void* stream                 # borrowed: a stream leaves its rings before its Mux lets go of it; NULL = head
@@ -68,48 +69,55 @@ cdef inline void ring_clear(Ring* head) noexcept nogil:
 
 cdef class StreamOwner:
     """What a Stream asks of its Mux."""
-    cdef size_t link_queued                             # bytes queued on all streams of the link
-    cdef uint32_t backlog                               # streams of the other side that nobody accepted yet
-    cdef int stream_sends(self, Stream s) except -1     # s has data or FIN to send
-    cdef int stream_signals(self, Stream s) except -1   # s has ACK or a window update to send
-    cdef int stream_resets(self, Stream s) except -1    # its owner gave it up
+    cdef size_t link_queued                               # bytes queued on all streams of the link
+    cdef uint32_t backlog                                 # streams of the other side that nobody accepted yet
+    cdef int stream_sends(self, Stream s) except -1       # s has data or FIN to send
+    cdef int stream_signals(self, Stream s) except -1     # s has ACK or a window update to send
+    cdef int stream_resets(self, Stream s) except -1      # its owner gave it up
 
 
 cdef class Stream:
     cdef readonly uint32_t id
-    cdef object user                                    # the owner's: whoever hears about this stream; None once closed
-    cdef StreamOwner mux                                # None once closed
-    cdef Buffer queue                                   # not yet sent; None until the first write
-    cdef uint8_t state                                  # StreamState
-    cdef uint32_t flags                                 # StreamFlag bits
-    cdef uint32_t slot                                  # where the Mux keeps it
-    cdef uint64_t send_window                           # bytes we may still send
-    cdef uint32_t credit                                # bytes the other side may still send
-    cdef uint32_t held                                  # bytes delivered that the owner has not consumed
-    cdef uint32_t window                                # bytes: what credit + held is brought back to
-    cdef int64_t deficit                                # bytes it may send in this round
-    cdef uint32_t paced                                 # bytes received since paced_from
-    cdef uint64_t paced_from                            # microseconds
-    cdef uint64_t touched                               # microseconds: last frame with data in or out, or FIN
-    cdef Ring sends                                     # in Mux.sparse or Mux.bulk
-    cdef Ring signals                                   # in Mux.signals or Mux.unopened
-    cdef Ring fading                                    # in Mux.half (half-closed) or Mux.parting (RST held), oldest first
+    cdef object user
+        # the owner's: whoever hears about this stream; None once closed
+    cdef StreamOwner mux                                  # None once closed
+    cdef Buffer queue                                     # not yet sent; None until the first write
+    cdef uint8_t state                                    # StreamState
+    cdef uint32_t flags                                   # StreamFlag bits
+    cdef uint32_t slot                                    # where the Mux keeps it
+    cdef uint64_t send_window                             # bytes we may still send
+    cdef uint32_t credit                                  # bytes the other side may still send
+    cdef uint32_t held                                    # bytes delivered that the owner has not consumed
+    cdef uint32_t window                                  # bytes: what credit + held is brought back to
+    cdef int64_t deficit                                  # bytes it may send in this round
+    cdef uint32_t paced                                   # bytes received since paced_from
+    cdef uint64_t paced_from                              # microseconds
+    cdef uint64_t touched                                 # microseconds: last frame with data in or out, or FIN
+    cdef Ring sends                                       # in Mux.sparse or Mux.bulk
+    cdef Ring signals                                     # in Mux.signals or Mux.unopened
+    cdef Ring fading
+        # in Mux.half (half-closed) or Mux.parting (RST held), oldest first
 
     # built by stream_new(mux, id, ours, now)
-    cdef int accept(self) except -1                     # the owner takes a stream that the other side opened: ACK leaves.
+    cdef int accept(self) except -1
+        # the owner takes a stream that the other side opened: ACK leaves.
                                                         # write, end and consumed imply it; 256 may wait for it
-    cdef int write(self, const uint8_t* p, size_t n) except -1   # queues a copy; sent within the send window. Ignored unless open_for_write
-    cdef bint full(self) noexcept                       # stop writing until on_writable
+    cdef int write(self, const uint8_t* p, size_t n) except -1
+        # queues a copy; sent within the send window. Ignored unless open_for_write
+    cdef bint full(self) noexcept                         # stop writing until on_writable
     cdef size_t queued(self) noexcept
-    cdef int end(self) except -1                        # FIN after what is queued (idempotent)
-    cdef int reset(self) except -1                      # RST, drops what is queued at once; the owner hears no more of it
-    cdef int consumed(self, size_t n) except -1         # the receiver used n bytes: opens the receive window again
+    cdef int end(self) except -1                          # FIN after what is queued (idempotent)
+    cdef int reset(self) except -1
+        # RST, drops what is queued at once; the owner hears no more of it
+    cdef int consumed(self, size_t n) except -1
+        # the receiver used n bytes: opens the receive window again
     cdef bint open_for_write(self) noexcept
-    cdef bint turn(self, int event) noexcept            # StreamEvent; False and no change when the table has a hole there
+    cdef bint turn(self, int event) noexcept
+        # StreamEvent; False and no change when the table has a hole there
 
 
 cdef Stream stream_new(StreamOwner mux, uint32_t id, bint ours, uint64_t now)
 
 
-cdef class Door:                                        # for tests
+cdef class Door:                                          # for tests
     cdef Stream stream

@@ -1,8 +1,8 @@
-"""Two mux ends on an in-memory link with a virtual clock: any chunking, any delay, checked after every step.
+"""Two mux ends on an in-memory link with a virtual clock: any chunking, any delay, always checked.
 
 What must hold at all times, whatever the two owners do:
   * a stream's bytes arrive whole and in order, up to where it was reset;
-  * no window is negative, no end holds more than the window it gave, queues stay within their bounds;
+  * no window is negative, no end holds more than the window it gave, queues stay in bounds;
   * a session's totals are the sums over its streams.
 And when the link is quiet: what one end may still send is what the other still allows."""
 
@@ -144,7 +144,7 @@ class Pair:
                     raise AssertionError(event)
 
     def step(self, room: int = 65536) -> bool:
-        """Send and deliver all that can go now; move the clock to the next arrival. False: all quiet."""
+        """Send and deliver all that can go now, or move the clock on. False: all quiet."""
         moved = False
         for end in self.ends:
             while end.session.wants_send() and self.send(end, room):
@@ -209,7 +209,7 @@ class Pair:
                 assert wrote.startswith(got), "bytes lost, invented or out of order"
 
     def check_quiet(self) -> None:
-        """Nothing is under way: both ends agree on every window, and nothing waits without a reason."""
+        """Nothing is under way: both ends agree on windows, and nothing waits without a reason."""
         self.check()
         for end in self.ends:
             other = self.other(end)

@@ -25,13 +25,14 @@ class Sent(NamedTuple):
 
 def frames(data: bytes) -> Iterator[Sent]:
     """Yield the frames of data, which must be whole ones."""
-    while data:
-        kind, flags, stream, length = frame.parse(data[:12])
-        data = data[12:]
+    at = 0
+    while at < len(data):
+        kind, flags, stream, length = frame.parse(data[at : at + 12])
+        at += 12
         if kind == DATA:
-            assert len(data) >= length, "a frame's body is cut"
-            yield Sent(kind, flags, stream, data[:length])
-            data = data[length:]
+            assert len(data) >= at + length, "a frame's body is cut"
+            yield Sent(kind, flags, stream, data[at : at + length])
+            at += length
         else:
             yield Sent(kind, flags, stream, length)
 
@@ -78,10 +79,15 @@ class Script:
     @property
     def sent(self) -> list[Sent]:
         """What we sent since the last look."""
-        data = b""
+        data = bytearray()
         while self.session.wants_send():
             piece = self.session.fill(65536)
             if not piece:
                 break
             data += piece
-        return list(frames(data))
+        return list(frames(bytes(data)))
+
+    @property
+    def sent_streams(self) -> list[Sent]:
+        """The same without the session's own frames (window tuning pings when much arrives)."""
+        return [f for f in self.sent if f.stream]

@@ -1344,7 +1344,7 @@ cdef class WorkerCore:
 
     def start(self):
         """Begin to look after time-outs, revocations and pools, twice a second, until stop()."""
-        self.timer = self.loop.call_later(TICK / 1000, self.tick)
+        self.timer = self.loop.call_later(TICK * 0.001, self.tick)
 
     def stop(self):
         if self.timer is not None:
@@ -1355,7 +1355,7 @@ cdef class WorkerCore:
         cdef Downstream d
         cdef uint64_t now = now_us()
         cdef Checkpoint cp = self.checkpoint
-        self.timer = self.loop.call_later(TICK / 1000, self.tick)
+        self.timer = self.loop.call_later(TICK * 0.001, self.tick)
         cp.set_clock()
         try:
             for pipe in list(self.handshakes):

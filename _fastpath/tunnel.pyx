@@ -49,7 +49,7 @@ cdef class Entry:
     cdef Entry new(object values, int position):
         cdef Entry e = Entry.__new__(Entry)
         global _pools
-        options = values.get("options") or {}
+        options = values.get("options", {})
         if not isinstance(options, dict):
             raise TableError(f"entry {position}: options is not a map")
         e.index = field(values, "index", int, position, position)
@@ -299,18 +299,24 @@ cdef class LinkPipe(TlsPipe):
 cdef class Probe(Receiver):
     """A stream opened from Python: what tests (and a link check) send requests through."""
     cdef Pipe pipe
-    cdef readonly bytes received
+    cdef readonly bytearray received
+    cdef readonly uint64_t count
     cdef readonly bint ended
     cdef readonly object lost                 # reason; "" while the stream lives
     cdef object waiter
 
     cdef int on_data(self, Pipe pipe, const uint8_t* p, size_t n) except -1:
         self.received += p[:n]
+        self.count += n
         self.wake()
         return 0
 
     cdef int on_eof(self, Pipe pipe) except -1:
         self.ended = True
+        self.wake()
+        return 0
+
+    cdef int on_writable(self, Pipe pipe) except -1:
         self.wake()
         return 0
 
@@ -329,11 +335,14 @@ cdef class Probe(Receiver):
         while not (condition(self) or self.ended or self.lost):
             self.waiter = asyncio.get_running_loop().create_future()
             await self.waiter
-        return self.received
+        return bytes(self.received)
 
     def write(self, bytes data):
         if self.pipe is not None:
             self.pipe.write(<const uint8_t*><const char*>data, len(data))
+
+    def full(self):
+        return self.pipe is not None and self.pipe.full()
 
     def end(self):
         if self.pipe is not None:
@@ -437,7 +446,7 @@ cdef class Links:
         cdef Probe probe = Probe.__new__(Probe)
         memset(&w, 0, sizeof(Warrant))
         w.application, w.session, w.expiry = text(a), text(n), expiry
-        probe.received, probe.lost = b"", ""
+        probe.received, probe.lost = bytearray(), ""
         found = self.explain(tunnel, host, path)
         if not self.resolve(text(t), text(h), text(p), &s):
             return found, None

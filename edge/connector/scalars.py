@@ -10,7 +10,7 @@ from edge.config.source import Map
 
 Complain = Callable[[Mark, str, str], None]
 
-_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?")
+_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?", re.ASCII)
 
 
 def read_text(values: Map, key: str, default: str, complain: Complain) -> str:
@@ -68,7 +68,7 @@ def read_duration(
 
 def parse_duration(text: str) -> float | None:
     """Return seconds, or None when the text is no duration."""
-    if re.fullmatch(r"\d{1,9}(\.\d{1,6})?", text):
+    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,6})?", text):
         return float(text)
     match = _DURATION.fullmatch(text)
     if match is None or not text or len(text) > 32:
@@ -90,7 +90,7 @@ def read_address(values: Map, key: str, complain: Complain) -> tuple[str, int] |
 
 def split_address(text: str) -> tuple[str, int] | None:
     """Return (host, port) of `host:port` or `[v6]:port`; None when it is neither."""
-    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%a-z]+)\]|([^:\[\]/@\s]+)):(\d{1,5})", text)
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%a-z]+)\]|([^:\[\]/@\s]+)):([0-9]{1,5})", text)
     if match is None or int(match[3]) > 65535:
         return None
     return match[1] or match[2], int(match[3])

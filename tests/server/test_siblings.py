@@ -1,4 +1,4 @@
-"""Relays between workers: a request reaches a link that lives in another worker, under a warrant."""
+"""Relays between workers: a request reaches a link of another worker, under a warrant."""
 
 import asyncio
 import time
@@ -14,12 +14,14 @@ async def test_request_is_relayed_to_the_worker_that_has_the_link() -> None:
         office = edge.tunnel("wiki.test")
         async with connector(edge.credential(office), f"- service: {origin.url}"):
             await edge.serving(office)
-            here = next(
-                slot for slot, one in enumerate(edge.registrars) if one.links.of(office)
-            )
+            here = next(slot for slot, one in enumerate(edge.registrars) if one.links.of(office))
             other = 1 - here
-            await until(lambda: edge.registrars[other].links.explain(office, "wiki.test", "/")["kind"])
-            found, answer, _ = await edge.request(office, worker=other, application="a", session="s")
+            await until(
+                lambda: edge.registrars[other].links.explain(office, "wiki.test", "/")["kind"]
+            )
+            found, answer, _ = await edge.request(
+                office, worker=other, application="a", session="s"
+            )
             assert found["relayed"] and answer.endswith(b"wiki GET / HTTP/1.1\n")
             found, answer, _ = await edge.request(office, worker=here)
             assert not found["relayed"] and answer.endswith(b"\n")
@@ -69,11 +71,11 @@ async def test_relayed_stream_is_never_relayed_again() -> None:
             )
             # a header that names a link which the receiver only knows from gossip
             remote = edge.registrars[second].links.explain(office, "wiki.test", "/")["link"]
-            [sibling] = [
-                one for one in links.all_siblings() if one.user.slot == second
-            ]
+            [sibling] = [one for one in links.all_siblings() if one.user.slot == second]
             # offered under that number: what `first` opens now asks `second` to relay it on
-            sibling.offer(remote, "chained", Table(1, [{"index": 0, "service": "http://x:1"}]), 1, 0)
+            sibling.offer(
+                remote, "chained", Table(1, [{"index": 0, "service": "http://x:1"}]), 1, 0
+            )
             edge.tunnels["chained"] = {"name": "chained", "hosts": []}
             _, probe = links.probe("chained", "wiki.test", "/", application="a")
             probe.write(b"GET / HTTP/1.1\r\n\r\n")

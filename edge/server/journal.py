@@ -5,7 +5,6 @@ import os
 import sys
 import time
 
-
 # Libraries that tell an operator nothing at INFO
 CHATTY = ("uvicorn", "alembic", "httpx2", "httpcore2", "asyncio")
 

@@ -12,6 +12,7 @@ from edge.config.compile import ConfigRefused
 from edge.control.pages import PAGE_HEADERS, prepared_pages
 from edge.identity.keys import KeyStore
 from edge.identity.world import World
+from edge.server.folder import Folder, newest
 from edge.server.outlook import world_of
 from edge.server.publish import Built, Refused
 from edge.store import Store, StoreUnavailable
@@ -35,6 +36,12 @@ class Assembly:
         self.wall = wall
         self.loaded: Loaded | None = None
         self.world: World | None = None
+
+    def remember(self, folder: Folder) -> None:
+        """Learn from the last snapshot what ran: a rename without `aud` is noticed."""
+        snapshot = newest(folder.snapshots, lambda number, path: Snapshot.open(path))
+        if snapshot is not None:
+            self.workshop.running(snapshot.settings["applications"])
 
     def current_world(self) -> World:
         """Return what sign-in sees; raises LookupError while no configuration was ever good."""

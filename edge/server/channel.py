@@ -1,7 +1,7 @@
 """Between master and child: one message per packet on a socket pair, and dying together.
 
-child → master   ready{} beat{} reloaded{error?,status}
-master → child   adopt{slot} release{slot} reload{} reopen{} drain{}"""
+child → master   ready{} beat{} status{status} reloaded{status} reopen{} let-go{}
+master → child   adopt{slot} release{slot} reload{} reopen{} drain{} leave{}"""
 
 import contextlib
 import ctypes

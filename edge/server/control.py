@@ -74,7 +74,10 @@ class Control:
             store, keys, world=self.assembly.current_world,
             publish_revocation=self._publish_revocation, clock=wall,
         )
-        self.operations = NodeOperations(plan, self.publisher, self.assembly, self.desk, wall=wall)
+        self.operations = NodeOperations(
+            plan, self.publisher, self.assembly, self.desk,
+            reopen=lambda: channel.send("reopen"), wall=wall,
+        )
         self.tunnels = TunnelDesk(
             store, keys, self.desk.revocations, self.desk.audit, changed=self._tunnels_changed,
             states=self._links, addresses=self._tunnel_addresses, close_links=self._close_links,
@@ -252,6 +255,7 @@ class Control:
         loop.add_reader(self.channel.sock, self._on_channel)
         self.spawn(self._beat(), "beat")
         await self.desk.start()
+        self.assembly.remember(self.plan.folder)
         outcome = await self.publisher.reload("start")
         if not outcome.ok and self.publisher.current is None:
             raise SystemExit(EX_REFUSED)

@@ -61,6 +61,7 @@ class Child:
         self.born = 0.0
         self.heard = 0.0
         self.ready = False
+        self.let_go = False  # draining, it holds nobody's listening sockets but its own
         self.deaths = 0  # in a row
         self.due: float | None = None  # when to start it again
 
@@ -181,6 +182,12 @@ class Master:
         # callers waiting there for the next of us
         self.sockets.close()
 
+    def _leave(self) -> None:
+        """Let the draining workers close their sockets once each is the last that holds its own."""
+        if self.stopping and all(worker.let_go for worker in self.workers if worker.alive):
+            for worker in self.workers:
+                _tell(worker, "leave")
+
     # Children
 
     def _spawn(self, child: Child) -> None:
@@ -211,7 +218,7 @@ class Master:
         theirs.close()
         child.channel = channel
         child.born = child.heard = self.clock()
-        child.ready = False
+        child.ready = child.let_go = False
         child.due = None
         self.selector.register(channel, selectors.EVENT_READ, lambda: self._on_message(child))
 
@@ -241,6 +248,12 @@ class Master:
             self.status = message["status"]
             if self.started and self.reload_ends is None:
                 self.notifier.send(f"STATUS={self.status}")
+        elif message["t"] == "let-go":
+            child.let_go = True
+            self._leave()
+        elif message["t"] == "reopen":
+            for worker in self.workers:
+                _tell(worker, "reopen")
         elif message["t"] == "reloaded" and self.reload_ends is not None:
             self._reloaded(message["status"])
 
@@ -271,6 +284,7 @@ class Master:
             child.channel.close()
             child.channel = None
         if self.stopping:
+            self._leave()
             return
         log.error("%s ended: %s", child.name, _why(code))
         if child is self.control and not was_ready and not self.started:

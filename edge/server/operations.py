@@ -22,12 +22,13 @@ class NodeOperations:
 
     def __init__(
         self, plan: Plan, publisher: Publisher, assembly: Assembly, desk: Desk,
-        *, wall: Callable[[], float] = time.time,
+        *, reopen: Callable[[], None], wall: Callable[[], float] = time.time,
     ) -> None:
         self.plan = plan
         self.publisher = publisher
         self.assembly = assembly
         self.desk = desk
+        self.reopen = reopen  # tell whoever writes a log to open it again
         self.wall = wall
         self.started = wall()
 
@@ -91,6 +92,9 @@ class NodeOperations:
 
     async def reload(self) -> Answer:
         outcome = await self.publisher.reload("command")
+        # The same as SIGHUP does: log files reopened, certificate files read again
+        self.reopen()
+        self.publisher.certificates_changed()
         self.desk.audit.record("reload", version=outcome.version, ok=outcome.ok)
         answer = _outcome(outcome)
         if not outcome.ok:

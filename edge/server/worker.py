@@ -25,10 +25,12 @@ from edge.server.feed import FeedClient, FeedError, Message
 from edge.server.folder import newest, read_clock, sha256_file
 from edge.server.journal import start_journal
 from edge.server.listener import BACKLOG
-from edge.server.plan import Listener, Plan, inherited_plan
+from edge.server.plan import Inherited, Listener, Plan, inherited_plan
 from edge.server.questions import Questions
 
 BEAT = 1.0  # seconds between two signs of life to the master, and two batches to control
+GRACE = 0.3  # seconds that a caller who has just come has to say what it wants, before a drain
+LEAVE = 2.0  # seconds that a draining worker waits for the others to let go of its sockets
 NO_SNAPSHOT = 75  # EX_TEMPFAIL: nothing to serve from yet
 
 log = logging.getLogger("sekisho.worker")
@@ -107,7 +109,8 @@ class Worker:
         self.loop = loop
         self.wall = wall
         self.open_snapshot = open_snapshot
-        self.servers: dict[int, list[asyncio.Server]] = {}  # by the slot whose sockets they serve
+        # by the slot whose sockets they serve
+        self.servers: dict[int, list[tuple[Inherited, asyncio.Server]]] = {}
         self.revoked = 0  # sequence number of the newest revocation that the core knows
         self.feed = FeedClient(
             plan.folder.feed_socket, slot=plan.slot, on_message=self.on_feed,
@@ -115,6 +118,7 @@ class Worker:
         )
         self.questions = Questions(self.feed.send)
         self.draining: asyncio.Task[None] | None = None
+        self.alone = asyncio.Event()  # no other process holds our listening sockets any more
         snapshot = newest(plan.folder.snapshots, lambda number, path: open_snapshot(path))
         if snapshot is None:
             log.error("no complete snapshot in %s", plan.folder.snapshots)
@@ -220,11 +224,48 @@ class Worker:
             # A copy: closing the server must not close the socket that we may need again
             sock = socket.socket(fileno=os.dup(place.fd))
             factory = self.core.acceptor(self.plan.listeners[place.listener])
-            servers.append(await self.loop.create_server(factory, sock=sock, backlog=BACKLOG))
+            server = await self.loop.create_server(factory, sock=sock, backlog=BACKLOG)
+            servers.append((place, server))
 
     def release(self, slot: int) -> None:
-        for server in self.servers.pop(slot, []):
+        for _, server in self.servers.pop(slot, []):
             server.close()
+
+    async def _leave_queues(self) -> None:
+        """Stop accepting, so that nobody who has got as far as a queue of ours is cut.
+
+        A queue is lost when the last process that holds its socket closes it, so each worker first
+        lets go of the others' sockets and says so, goes on with its own until the master has heard
+        that from everybody, and takes what waits there in the moment in which it closes it. A
+        passed socket's queue waits for the next edge."""
+        mine = self.servers.get(self.plan.slot, [])
+        for slot in [slot for slot in self.servers if slot != self.plan.slot]:
+            self.release(slot)
+        for place, server in mine:
+            if place.slot < 0:
+                server.close()
+        for place in self.plan.sockets:
+            if place.slot not in (-1, self.plan.slot):
+                os.close(place.fd)
+        self.channel.send("let-go")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LEAVE):
+                await self.alone.wait()
+        for place, server in mine:
+            if place.slot >= 0:
+                server.close()
+                await self._take_queue(place)
+        await asyncio.sleep(GRACE)
+
+    async def _take_queue(self, place: Inherited) -> None:
+        factory = self.core.acceptor(self.plan.listeners[place.listener])
+        accepted = []
+        with socket.socket(fileno=place.fd) as listening, contextlib.suppress(OSError):
+            listening.setblocking(False)
+            while True:
+                accepted.append(listening.accept()[0])
+        for sock in accepted:
+            await self.loop.connect_accepted_socket(factory, sock)
 
     # The master
 
@@ -239,6 +280,8 @@ class Worker:
                 self.release(message["slot"])
             elif message["t"] == "reopen":
                 self.core.reopen_log()
+            elif message["t"] == "leave":
+                self.alone.set()
             elif message["t"] == "drain":
                 self.drain()
 
@@ -247,8 +290,7 @@ class Worker:
             self.draining = self.loop.create_task(self._drain())
 
     async def _drain(self) -> None:
-        for slot in list(self.servers):
-            self.release(slot)
+        await self._leave_queues()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.plan.drain):
                 await self.core.drain()

@@ -4,10 +4,10 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid, parseaddr
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 import aiosmtplib
@@ -17,7 +17,10 @@ from edge.identity.world import Mail
 
 TTL = 600.0  # seconds after which a message is of no use: its code is dead
 MAX_QUEUE = 1_000  # messages; over it the newest is dropped, and that is an event
-WORKERS = 2
+WORKERS = 4
+# seconds before a letter is taken up: the answer to the browser has left by then, so that its time
+# doesn't tell whether there was a letter at all (O08)
+HOLD = 0.1
 PORTS = {"smtp": 587, "smtp+starttls": 587, "smtps": 465}
 
 log = logging.getLogger("sekisho.mail")
@@ -46,21 +49,26 @@ async def send_smtp(mail: Mail, message: EmailMessage) -> None:
     host = parts.hostname
     near = host == "localhost" or host == "::1" or host.startswith("127.")
     implicit = parts.scheme == "smtps"
-    context = ssl.create_default_context(cafile=mail.ca_file or None)
+    plain = near and parts.scheme == "smtp"
+    # Reading the system's authorities takes tens of milliseconds: not in the loop.
+    context = None if plain else await asyncio.to_thread(_context, mail.ca_file)
     await aiosmtplib.send(
         message,
         hostname=host,
         port=parts.port or PORTS[parts.scheme],
         use_tls=implicit,
-        # Never "when offered": a stranger on the way could strip the offer. On loopback (None)
-        # there
-        # is nobody on the way.
-        start_tls=False if implicit else (None if near and parts.scheme == "smtp" else True),
+        # Never "when offered": a stranger on the way could strip the offer.
+        start_tls=not implicit and not plain,
         tls_context=context,
         username=mail.username or None,
         password=mail.password or None,
         timeout=mail.timeout,
     )
+
+
+@lru_cache(maxsize=4)
+def _context(ca_file: str) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=ca_file or None)
 
 
 class Post:
@@ -95,16 +103,17 @@ class Post:
         self._tasks = [asyncio.create_task(self._work()) for _ in range(WORKERS)]
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        for task in self._tasks:
-            with suppress(asyncio.CancelledError):
-                await task
+        # The SMTP client may swallow one cancellation while it says goodbye to the server.
+        while pending := [task for task in self._tasks if not task.done()]:
+            for task in pending:
+                task.cancel()
+            await asyncio.wait(pending, timeout=0.5)
         self._tasks = []
 
     async def _work(self) -> None:
         while True:
             until, letter = await self._queue.get()
+            await asyncio.sleep(HOLD)
             try:
                 await self._deliver(until, letter)
             except Exception as error:  # one odd letter must not end the post for everybody

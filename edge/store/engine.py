@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from edge.store.errors import StoreUnavailable
 
 WAIT = 1.0  # seconds for a place in the pool, a lock or a connection; then StoreUnavailable
-PATIENCE = 5.0  # seconds for one statement on PostgreSQL
+PATIENCE = 5.0  # seconds for one statement on PostgreSQL; for a turn at SQLite, which is never far
 
 
 def async_url(url: str) -> Any:
@@ -48,7 +48,7 @@ def create_engine(url: str) -> AsyncEngine:
             connect_args={"timeout": 2 * WAIT, "command_timeout": PATIENCE},
         )
     engine = create_async_engine(
-        parsed, pool_size=4, max_overflow=0, pool_timeout=WAIT, connect_args={"timeout": WAIT}
+        parsed, pool_size=4, max_overflow=0, pool_timeout=PATIENCE, connect_args={"timeout": WAIT}
     )
 
     @event.listens_for(engine.sync_engine, "connect")

@@ -1,6 +1,7 @@
 """A complete sign-in desk per test: SQLite, keys, a real SMTP server, the public application."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from email import policy as email_policy
@@ -108,12 +109,29 @@ def make_world(port: int, judge: Any, **changes: Any) -> World:
     )
 
 
+@pytest.fixture(scope="session")
+def new_state(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, MasterKey]:
+    """A migrated database with its first keys, made once: every test gets a copy."""
+    path, master = tmp_path_factory.mktemp("state") / "state.db", MasterKey.generate()
+
+    async def make() -> None:
+        store = await Store.open(f"sqlite:///{path}")
+        await KeyStore.open(store, master, clock=ManualClock())
+        await store.close()
+
+    asyncio.run(make())
+    return path, master
+
+
 @pytest.fixture
-async def place(tmp_path: Path, inbox: tuple[Inbox, int]) -> AsyncIterator[Place]:
+async def place(
+    tmp_path: Path, inbox: tuple[Inbox, int], new_state: tuple[Path, MasterKey]
+) -> AsyncIterator[Place]:
     box, port = inbox
     clock = ManualClock()
+    shutil.copy(new_state[0], tmp_path / "state.db")
     store = await Store.open(f"sqlite:///{tmp_path}/state.db")
-    keys = await KeyStore.open(store, MasterKey.generate(), clock=clock)
+    keys = await KeyStore.open(store, new_state[1], clock=clock)
     judge = TableJudge(
         {
             "wiki.example.com": {"ann@example.com", "taro@example.jp"},

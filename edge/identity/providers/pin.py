@@ -27,6 +27,7 @@ FAILURES_ADDRESS = 10  # in the window; over it unknown browsers wait
 FAILURES_NETWORK = 30
 FAILURES_ALL = 40  # over the whole installation: alarm, and eight digits
 SLOW = 10.0  # seconds that a try takes then
+FRESH = 1.0  # seconds that a count of failures is good for; a failure here renews it at once
 MAX_SLOW = 1_000  # tries that wait at once; more are told to come back
 DEVICE_LIFE = 30 * 86400  # seconds that a browser stays known
 SHORT, LONG = 6, 8  # digits
@@ -75,10 +76,15 @@ class OneTimePin:
         self._pause = pause
         self._slow = 0
         self._alarmed = False
+        self._counted_at = float("-inf")  # when failures were last counted
 
     async def alarm(self) -> bool:
         """Say whether there were more failures in the last hour than people make."""
-        failures = await self._store.counters.total("pin-failure", "*", self._clock(), WINDOW)
+        now = self._clock()
+        if now - self._counted_at < FRESH:
+            return self._alarmed
+        failures = await self._store.counters.total("pin-failure", "*", now, WINDOW)
+        self._counted_at = now
         alarmed = failures > FAILURES_ALL
         if alarmed and not self._alarmed:
             self._audit.record("pin-alarm", reason="pin-failures", count=failures)
@@ -139,6 +145,7 @@ class OneTimePin:
                 ("pin-failure-network", flow.network),
                 ("pin-failure", "*"),
             )
+            self._counted_at = float("-inf")
             await self.alarm()
             return WRONG if tried.tries < TRIES else DEAD
         if not await self._store.pins.use(flow.id, tried.digest, int(self._clock())):

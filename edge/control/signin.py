@@ -4,6 +4,7 @@ Nothing is stored until a person acts, and no GET uses anything up: a mail scann
 browser can follow every link here and change nothing."""
 
 import hmac
+from functools import partial
 from urllib.parse import urlencode
 
 from starlette.requests import Request
@@ -188,7 +189,8 @@ class SignIn:
         if asked.mail:
             link = visit.world.url(visit.world.auth_domain, f"/cdn-cgi/access/pin/{flow.id}")
             self._desk.post.put(
-                pin_letter(address, asked.code, aim.application.name, link, flow.language)
+                address,
+                partial(pin_letter, address, asked.code, aim.application.name, link, flow.language),
             )
         elif not listed:
             self._desk.audit.refused(

@@ -88,16 +88,22 @@ class Post:
         self._clock = clock
         self._send = send
         self._pause = pause
-        self._queue: asyncio.Queue[tuple[float, Letter]] = asyncio.Queue(MAX_QUEUE)
+        self._queue: asyncio.Queue[tuple[float, str, Callable[[], Letter]]] = asyncio.Queue(
+            MAX_QUEUE
+        )
         self._tasks: list[asyncio.Task[None]] = []
         self.failing = ""  # why the last attempt failed; empty when it didn't
 
-    def put(self, letter: Letter) -> None:
-        """Queue a letter; when the queue is full it is dropped, and that is recorded."""
+    def put(self, to: str, write: Callable[[], Letter]) -> None:
+        """Queue a letter, which is written later; when the queue is full it is dropped and
+        recorded.
+
+        Nothing of a letter's work is done here: the caller's time must not tell that there is
+        one."""
         try:
-            self._queue.put_nowait((self._clock() + TTL, letter))
+            self._queue.put_nowait((self._clock() + TTL, to, write))
         except asyncio.QueueFull:
-            self._audit.record("mail-dropped", who=letter.to, reason="queue-full")
+            self._audit.record("mail-dropped", who=to, reason="queue-full")
 
     def start(self) -> None:
         self._tasks = [asyncio.create_task(self._work()) for _ in range(WORKERS)]
@@ -112,12 +118,12 @@ class Post:
 
     async def _work(self) -> None:
         while True:
-            until, letter = await self._queue.get()
+            until, to, write = await self._queue.get()
             await asyncio.sleep(HOLD)
             try:
-                await self._deliver(until, letter)
+                await self._deliver(until, write())
             except Exception as error:  # one odd letter must not end the post for everybody
-                self._fail(letter, f"unexpected {type(error).__name__}")
+                self._fail(to, f"unexpected {type(error).__name__}")
                 log.exception("a letter could not be sent")
 
     async def _deliver(self, until: float, letter: Letter) -> None:
@@ -125,14 +131,14 @@ class Post:
         while True:
             settings = self._settings()
             if settings is None:
-                self._fail(letter, "no mail server is configured")
+                self._fail(letter.to, "no mail server is configured")
                 return
             try:
                 await self._send(settings, compose(settings, letter, self._clock()))
             except aiosmtplib.SMTPResponseException as error:
                 self.failing = f"the mail server answered {error.code}"
                 if error.code >= 500:  # permanent: trying again would not help
-                    self._fail(letter, self.failing)
+                    self._fail(letter.to, self.failing)
                     return
             except (OSError, aiosmtplib.SMTPException, ValueError) as error:
                 self.failing = type(error).__name__
@@ -142,14 +148,14 @@ class Post:
                 return
             log.warning("mail to %s waits: %s", letter.to, self.failing)
             if self._clock() + delay >= until:
-                self._fail(letter, self.failing)
+                self._fail(letter.to, self.failing)
                 return
             await self._pause(delay)
             delay = min(delay * 2, 60.0)
 
-    def _fail(self, letter: Letter, why: str) -> None:
-        self._audit.record("mail-failed", who=letter.to, reason="mail-failed", why=why)
-        log.error("mail to %s was not sent: %s", letter.to, why)
+    def _fail(self, to: str, why: str) -> None:
+        self._audit.record("mail-failed", who=to, reason="mail-failed", why=why)
+        log.error("mail to %s was not sent: %s", to, why)
 
 
 def compose(mail: Mail, letter: Letter, now: float) -> EmailMessage:

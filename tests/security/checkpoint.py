@@ -23,8 +23,7 @@ plain: ["127.0.0.1:{plain}"]
 workers: 1
 monitor: 127.0.0.1:{monitor}
 access_log: {folder}/access.log
-state: sqlite:///{folder}/state.db
-state_folder: {folder}/state
+state: sqlite:///{folder}/state/state.db
 certificates: [{{certificate: {folder}/edge.pem, key: {folder}/edge.key}}]
 mail: {{server: "smtp://127.0.0.1:{smtp}", from: "access@sekisho.localhost"}}
 timeouts: {{body_idle: {body_idle}s}}
@@ -74,8 +73,7 @@ class Checkpoint:
                 smtp=self.mail.port, origin=self.origin.url, body_idle=self.body_idle,
             ),
             folder,
-        )
-        self.edge.start()
+        ).start()
         self.tls = ssl.create_default_context(cadata=self.authority.pem().decode())
         self._visitor: Visitor | None = None
 

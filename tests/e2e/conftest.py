@@ -1,5 +1,6 @@
 """A real Chromium before the demo's whole cast, with a certified OpenID provider beside the PIN."""
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ SIZES = {
     "phone": {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True,
               "device_scale_factor": 2},
 }
+NUMBERS = itertools.count(1)
 SSO = """  - {{name: Company SSO, type: oidc, issuer: "ISSUER", client_id: CLIENT,
      client_secret_file: SECRET, groups_claim: groups, scopes: [openid, email, groups, profile],
      allow_private_address: true}}
@@ -63,6 +65,11 @@ def chromium() -> Iterator[Browser]:
         )
         yield browser
         browser.close()
+
+
+def somebody() -> str:
+    """Return a new address that may enter: one address gets at most five mails an hour (O10)."""
+    return f"person{next(NUMBERS)}@example.com"
 
 
 class Visit:

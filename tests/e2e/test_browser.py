@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.demo.stage import MAY_ENTER, MAY_NOT
-from tests.e2e.conftest import Theatre, Visit
+from edge.demo.stage import MAY_NOT
+from tests.e2e.conftest import Theatre, Visit, somebody
 
 Open = Callable[..., Visit]
 LANGUAGES = pytest.mark.parametrize("language", ["en-US", "ja-JP"])
@@ -19,18 +19,19 @@ SIZES = pytest.mark.parametrize("size", ["desktop", "phone"])
 def test_one_time_pin(theatre: Theatre, visit: Open, language: str, size: str) -> None:
     """PIN by mail, and back at the exact address asked for, in both languages and sizes."""
     v = visit(language, size)
+    person = somebody()
     v.page.goto(theatre.wiki + "?page=7&q=%E9%96%A2#deep")
     assert "login.sekisho.localhost" in v.page.url
     assert v.page.locator("html").get_attribute("lang") == language[:2]
     assert "Wiki" in v.page.inner_text("h1")
     assert v.fits()
     v.picture("1-sign-in")
-    v.page.fill("input[name=email]", MAY_ENTER)
+    v.page.fill("input[name=email]", person)
     v.page.locator("form:has(input[name=email]) button").click()
     v.page.wait_for_selector("input[name=code]")
     assert v.fits()
     v.picture("2-code")
-    letter = theatre.mail.letter(MAY_ENTER)
+    letter = theatre.mail.letter(person)
     japanese = re.search(r"[\u3040-\u30ff]", letter["text"]) is not None
     assert japanese == (language == "ja-JP"), "the mail is in the reader's language"
     code = re.search(r"(?<!\d)\d{6}(?!\d)", letter["text"])
@@ -39,7 +40,7 @@ def test_one_time_pin(theatre: Theatre, visit: Open, language: str, size: str) -
     v.page.locator("form:has(input[name=code]) button").first.click()
     v.page.wait_for_selector("h1:has-text('You are in')")
     assert v.page.url.startswith(theatre.wiki + "?page=7&q=%E9%96%A2")
-    assert MAY_ENTER in v.page.inner_text("h1")
+    assert person in v.page.inner_text("h1")
     assert v.fits()
     v.page.wait_for_selector("#socket-state.on")
     v.page.wait_for_selector("#events-state.on")
@@ -82,10 +83,11 @@ def test_refusal(theatre: Theatre, visit: Open, language: str, size: str) -> Non
 def test_wrong_code(theatre: Theatre, visit: Open) -> None:
     """A wrong code says so, to a screen reader too, and the right one still works."""
     v = visit()
+    person = somebody()
     v.page.goto(theatre.wiki)
-    v.page.fill("input[name=email]", MAY_ENTER)
+    v.page.fill("input[name=email]", person)
     v.page.locator("form:has(input[name=email]) button").click()
-    right = theatre.mail.code(MAY_ENTER)
+    right = theatre.mail.code(person)
     v.page.fill("input[name=code]", "000000" if right != "000000" else "000001")
     v.page.locator("form:has(input[name=code]) button").first.click()
     v.page.wait_for_selector("[role=alert]")
@@ -98,6 +100,7 @@ def test_wrong_code(theatre: Theatre, visit: Open) -> None:
 def test_by_keyboard_alone(theatre: Theatre, visit: Open) -> None:
     """The whole sign-in without a mouse, the focus always visible."""
     v = visit()
+    person = somebody()
     v.page.goto(theatre.wiki)
 
     def reach(name: str) -> None:
@@ -112,11 +115,11 @@ def test_by_keyboard_alone(theatre: Theatre, visit: Open) -> None:
     outline = "getComputedStyle(document.activeElement)"
     style = v.page.evaluate(f"[{outline}.outlineStyle, {outline}.boxShadow].join()")
     assert style != "none,none", "the focus is invisible"
-    v.page.keyboard.type(MAY_ENTER)
+    v.page.keyboard.type(person)
     v.page.keyboard.press("Enter")
     v.page.wait_for_selector("input[name=code]")
     reach("code")
-    v.page.keyboard.type(theatre.mail.code(MAY_ENTER))
+    v.page.keyboard.type(theatre.mail.code(person))
     v.page.keyboard.press("Enter")
     v.page.wait_for_selector("h1:has-text('You are in')")
 
@@ -144,7 +147,7 @@ def test_narrow_screen(theatre: Theatre, visit: Open) -> None:
 def test_websocket_and_events(theatre: Theatre, visit: Open) -> None:
     """A message comes back; events keep coming."""
     v = visit()
-    v.sign_in(theatre, MAY_ENTER)
+    v.sign_in(theatre, somebody())
     v.page.wait_for_selector("#socket-state.on")
     v.page.fill("#words", "関所を通る")
     v.page.keyboard.press("Enter")
@@ -159,7 +162,7 @@ def test_upload_and_download(theatre: Theatre, visit: Open, tmp_path: Path) -> N
     big = tmp_path / "big.bin"
     big.write_bytes(bytes(range(256)) * 120_000)
     v = visit()
-    v.sign_in(theatre, MAY_ENTER)
+    v.sign_in(theatre, somebody())
     v.page.set_input_files("#file", big)
     v.page.wait_for_selector(f"#uploaded:has-text('{big.stat().st_size} bytes arrived')")
     with v.page.expect_download() as download:
@@ -172,7 +175,7 @@ def test_upload_and_download(theatre: Theatre, visit: Open, tmp_path: Path) -> N
 def test_leaving(theatre: Theatre, visit: Open) -> None:
     """Sign out ends it: the next visit asks who it is, and the WebSocket is closed."""
     v = visit()
-    v.sign_in(theatre, MAY_ENTER)
+    v.sign_in(theatre, somebody())
     v.page.wait_for_selector("#socket-state.on")
     second = v.context.new_page()
     second.goto(theatre.wiki)
@@ -188,7 +191,7 @@ def test_leaving(theatre: Theatre, visit: Open) -> None:
 def test_cookies_in_the_browser(theatre: Theatre, visit: Open) -> None:
     """K04 as a browser keeps them: host-only, HttpOnly, Secure, SameSite."""
     v = visit()
-    v.sign_in(theatre, MAY_ENTER)
+    v.sign_in(theatre, somebody())
     ours = [c for c in v.context.cookies() if c["name"].startswith(("CF_", "__Host-"))]
     assert any(c["name"] == "CF_Authorization" and c["domain"] == "wiki.sekisho.localhost"
                for c in ours)

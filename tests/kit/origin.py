@@ -149,6 +149,8 @@ class RecordingOrigin:
             self.requests.append(seen)
             if self.early and not self._reply(seen, sock):
                 return
+            if not self.early and "100-continue" in (seen.get("expect") or "").lower():
+                sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
             if "chunked" in (seen.get("transfer-encoding") or "").lower():
                 while True:
                     while b"\r\n" not in buffer:

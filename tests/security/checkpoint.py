@@ -23,7 +23,8 @@ plain: ["127.0.0.1:{plain}"]
 workers: 1
 monitor: 127.0.0.1:{monitor}
 access_log: {folder}/access.log
-state: sqlite:///{folder}/state/state.db
+state: sqlite:///{folder}/state.db
+state_folder: {folder}/state
 certificates: [{{certificate: {folder}/edge.pem, key: {folder}/edge.key}}]
 mail: {{server: "smtp://127.0.0.1:{smtp}", from: "access@sekisho.localhost"}}
 timeouts: {{body_idle: {body_idle}s}}
@@ -73,7 +74,8 @@ class Checkpoint:
                 smtp=self.mail.port, origin=self.origin.url, body_idle=self.body_idle,
             ),
             folder,
-        ).start()
+        )
+        self.edge.start()
         self.tls = ssl.create_default_context(cadata=self.authority.pem().decode())
         self._visitor: Visitor | None = None
 

@@ -53,11 +53,8 @@ cdef extern from "<sys/stat.h>" nogil:
     bint S_ISREG(unsigned int mode)
 
 cdef extern from "<arpa/inet.h>" nogil:
-    int AF_INET, AF_INET6
+    int AF_INET6
     const char* inet_ntop(int family, const void* address, char* out, unsigned int room)
-
-cdef extern from "<stdio.h>" nogil:
-    int snprintf(char* out, size_t room, const char* format, ...)
 
 cdef extern from *:
     """
@@ -72,6 +69,11 @@ cdef enum:
     LINE = 12288             # bytes that one record can become: 6 for each byte of text, and the numbers
     PIPE_CHUNK = 4096        # bytes that a pipe takes without mixing in another writer's
     PAUSE = 20000000         # nanoseconds that the thread sleeps when the ring is empty
+
+
+cdef struct Stamp:           # the second that was formatted last
+    time_t second
+    uint8_t text[24]         # "2026-11-25T01:30:00"; empty at first
 
 
 cdef struct Ring:
@@ -92,6 +94,7 @@ cdef struct Ring:
     uint8_t* block
     size_t used              # bytes in block
     uint64_t lines           # lines in block
+    Stamp stamp
     pthread_t thread
 
 
@@ -131,14 +134,36 @@ VERDICTS[:] = [b"deny", b"allow", b"login", b"bypass", b"service", b"unavailable
 cdef const char* HEX = b"0123456789abcdef"
 
 
-cdef uint8_t* put(uint8_t* out, const char* text) noexcept nogil:
+cdef inline uint8_t* put(uint8_t* out, const char* text) noexcept nogil:
     cdef size_t n = strlen(text)
     memcpy(out, text, n)
     return out + n
 
 
-cdef uint8_t* put_number(uint8_t* out, int64_t value) noexcept nogil:
-    return out + snprintf(<char*>out, 24, b"%lld", <long long>value)
+cdef inline uint8_t* put_digits(uint8_t* out, uint64_t value, int width) noexcept nogil:
+    """Exactly `width` decimal digits."""
+    cdef int i
+    for i in range(width - 1, -1, -1):
+        out[i] = <uint8_t>(48 + value % 10)
+        value //= 10
+    return out + width
+
+
+cdef uint8_t* put_number(uint8_t* out, uint64_t value) noexcept nogil:
+    cdef int width = 1
+    cdef uint64_t rest = value // 10
+    while rest:
+        width += 1
+        rest //= 10
+    return put_digits(out, value, width)
+
+
+cdef uint8_t* put_hex(uint8_t* out, uint64_t value) noexcept nogil:
+    cdef int i
+    for i in range(15, -1, -1):
+        out[i] = HEX[value & 15]
+        value >>= 4
+    return out + 16
 
 
 cdef int sequence(const uint8_t* p, size_t n) noexcept nogil:
@@ -196,29 +221,41 @@ cdef uint8_t* put_text(uint8_t* out, const uint8_t* p, size_t n) noexcept nogil:
     return out + 1
 
 
-cdef uint8_t* put_time(uint8_t* out, int64_t wall) noexcept nogil:
+cdef uint8_t* put_time(uint8_t* out, int64_t wall, Stamp* stamp) noexcept nogil:
+    """The time in UTC; everything down to the second is made once a second."""
     cdef time_t seconds = <time_t>(wall // 1000000)
     cdef tm parts
-    gmtime_r(&seconds, &parts)
-    return out + snprintf(<char*>out, 80, b"\"time\":\"%04d-%02d-%02dT%02d:%02d:%02d.%06dZ\"",
-                          parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday, parts.tm_hour, parts.tm_min,
-                          parts.tm_sec, <int>(wall % 1000000))
+    cdef uint8_t* p = stamp.text
+    if seconds != stamp.second or p[0] == 0:
+        gmtime_r(&seconds, &parts)
+        p = put_digits(p, parts.tm_year + 1900, 4)
+        p = put_digits(put(p, b"-"), parts.tm_mon + 1, 2)
+        p = put_digits(put(p, b"-"), parts.tm_mday, 2)
+        p = put_digits(put(p, b"T"), parts.tm_hour, 2)
+        p = put_digits(put(p, b":"), parts.tm_min, 2)
+        p = put_digits(put(p, b":"), parts.tm_sec, 2)
+        stamp.second = seconds
+    out = put(out, b"\"time\":\"")
+    memcpy(out, stamp.text, 19)
+    out = put_digits(put(out + 19, b"."), <uint64_t>(wall % 1000000), 6)
+    return put(out, b"Z\"")
 
 
 cdef uint8_t* put_client(uint8_t* out, const uint8_t* address) noexcept nogil:
-    cdef uint8_t mapped[12]
     cdef char text[64]
-    memset(mapped, 0, 10)
-    mapped[10] = mapped[11] = 0xff
-    cdef bint v4 = True
     cdef int i
-    for i in range(12):
-        if address[i] != mapped[i]:
+    cdef bint v4 = address[10] == 0xff and address[11] == 0xff
+    for i in range(10):
+        if address[i]:
             v4 = False
-    inet_ntop(AF_INET if v4 else AF_INET6, address + 12 if v4 else address, text, sizeof(text))
     out = put(out, b",\"client\":\"")
-    out = put(out, text)
-    return put(out, b"\"")
+    if v4:
+        for i in range(12, 16):
+            out = put_number(out, address[i])
+            out = put(out, b"." if i < 15 else b"\"")
+        return out
+    inet_ntop(AF_INET6, address, text, sizeof(text))
+    return put(put(out, text), b"\"")
 
 
 cdef uint8_t* put_span(uint8_t* out, const char* name, int64_t value) noexcept nogil:
@@ -226,15 +263,15 @@ cdef uint8_t* put_span(uint8_t* out, const char* name, int64_t value) noexcept n
     if value < 0:
         return out
     out = put(out, name)
-    return put_number(out, value)
+    return put_number(out, <uint64_t>value)
 
 
-cdef size_t format_record(const LogRecord* r, uint8_t* line) noexcept nogil:
+cdef size_t format_record(const LogRecord* r, uint8_t* line, Stamp* stamp) noexcept nogil:
     cdef uint8_t* out = put(line, b"{")
     cdef int i
     cdef bint first = True
-    out = put_time(out, r.wall)
-    out += snprintf(<char*>out, 40, b",\"id\":\"%016llx\"", <unsigned long long>r.request_id)
+    out = put_time(out, r.wall, stamp)
+    out = put(put_hex(put(out, b",\"id\":\""), r.request_id), b"\"")
     out = put_client(out, r.client)
     for i in range(<int>LOG_FIELDS):
         if r.length[i] > 0 or (r.cut >> i) & 1:
@@ -347,7 +384,7 @@ cdef void ring_tell(Ring* ring) noexcept nogil:
         return
     clock_gettime(CLOCK_REALTIME, &now)
     out = put(line, b"{")
-    out = put_time(out, <int64_t>now.tv_sec * 1000000 + now.tv_nsec // 1000)
+    out = put_time(out, <int64_t>now.tv_sec * 1000000 + now.tv_nsec // 1000, &ring.stamp)
     out = put_span(out, b",\"dropped_records\":", <int64_t>(dropped - ring.told))
     out = put(out, b"}\n")
     ring.told = dropped
@@ -368,7 +405,7 @@ cdef void* ring_run(void* arg) noexcept nogil:
             ring_open(ring)
         head = ring_load(&ring.head)
         while tail != head:
-            ring_line(ring, format_record(&ring.slots[tail & ring.mask], ring.block + ring.used))
+            ring_line(ring, format_record(&ring.slots[tail & ring.mask], ring.block + ring.used, &ring.stamp))
             tail += 1
             ring_store(&ring.tail, tail)
         ring_tell(ring)

@@ -41,9 +41,9 @@ def test_one_time_pin(theatre: Theatre, visit: Open, language: str, size: str) -
     v.page.wait_for_selector("h1:has-text('You are in')")
     assert v.page.url.startswith(theatre.wiki + "?page=7&q=%E9%96%A2")
     assert person in v.page.inner_text("h1")
-    assert v.fits()
     v.page.wait_for_selector("#socket-state.on")
     v.page.wait_for_selector("#events-state.on")
+    assert v.fits()
     v.picture("3-application")
     assert v.hosts <= {"wiki.sekisho.localhost", "login.sekisho.localhost"}, v.hosts
     assert not v.complaints, v.complaints

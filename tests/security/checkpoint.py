@@ -103,6 +103,10 @@ class Checkpoint:
             self._visitor = asyncio.run(self._sign_in())
         return self._visitor
 
+    def forget_visitor(self) -> None:
+        """The session was ended: the next test that needs one signs in anew."""
+        self._visitor = None
+
     def cookie(self, host: str) -> str:
         return self.visitor().cookies(host)
 

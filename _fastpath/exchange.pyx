@@ -423,6 +423,10 @@ cdef class Exchange:
         if verdict == LOGIN:
             self.cp.counters.logins += 1
             return self.answer_login(h)
+        if verdict == UNAVAILABLE and self.decision.missing & FACTS_OF_PERSON == 0:
+            # only the address is missing, as a proxy sent rubbish: waiting helps nobody (C08)
+            self.cp.counters.denied += 1
+            return self.answer(R_POLICY_NO_MATCH)
         if verdict == UNAVAILABLE:
             return self.answer(R_FACTS_UNAVAILABLE)
         if verdict != ALLOW and verdict != BYPASS and verdict != SERVICE:

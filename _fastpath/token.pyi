@@ -5,6 +5,8 @@ Kind = Literal[
     "session", "nonce", "user", "application", "service_token", "credential", "administrator"
 ]
 
+def run_out_of_memory() -> None: ...
+
 @final
 class Token:
     @property
@@ -66,9 +68,14 @@ class TokenCache:
     def configure(
         self, keys: Mapping[str, Mapping[str, Any]] | Iterable[Mapping[str, Any]], issuer: str
     ) -> None: ...
+    def look(self, raw: bytes, aud: bytes, now: int) -> tuple[Token | None, str | None]: ...
+    def prove(
+        self, raw: bytes, aud: bytes, now: int
+    ) -> tuple[Token, None] | tuple[None, str]: ...
     def check(
         self, raw: bytes, aud: bytes, now: int
     ) -> tuple[Token, None] | tuple[None, str]: ...
+    def spin(self, raw: bytes, aud: bytes, now: int, times: int) -> int: ...
 
 @final
 class ServiceToken:

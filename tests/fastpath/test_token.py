@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from joserfc import jwt as joserfc_jwt
 from joserfc.jwk import RSAKey
 
-from _fastpath.token import Revocations, ServiceTokens, TokenCache
+from _fastpath.token import Revocations, ServiceTokens, TokenCache, run_out_of_memory
 from tests.kit.mint import AUD, ISSUER, NOW, Mint, b64, claims, compact, unb64
 
 MINT = Mint()
@@ -706,6 +706,31 @@ def test_a_key_that_arrives_lifts_refusals() -> None:
 def test_capacity_has_bounds(capacity: int) -> None:
     with pytest.raises(ValueError, match="holds 1 to"):
         TokenCache(Revocations(), capacity=capacity)
+
+
+def test_a_token_that_was_verified_while_it_waited_costs_no_second_check() -> None:
+    made, raw = cache(), MINT.token()
+    assert made.look(raw, AUD, NOW) == (None, None)
+    first, _ = made.prove(raw, AUD, NOW)
+    again, _ = made.prove(raw, AUD, NOW)
+    assert first is again is not None and (made.verified, made.size) == (1, 1)
+    assert made.prove(raw, b"b" * 64, NOW) == (None, "token-audience")
+
+
+def test_full_buckets_and_eviction_out_of_their_middle() -> None:
+    made = cache(capacity=16)  # 16 buckets: some hold several
+    raw = [MINT.token(identity_nonce=f"b{i}") for i in range(40)]
+    for i, text in enumerate(raw):
+        assert made.check(text, AUD, NOW)[0] is not None
+        for kept in raw[max(0, i - 15) : i + 1]:
+            assert made.look(kept, AUD, NOW)[0].raw == kept
+    assert (made.size, made.verified) == (16, 40)
+    assert made.spin(raw[-1], AUD, NOW, 10) == 10 and made.spin(raw[0], AUD, NOW, 10) == 0
+
+
+def test_a_failing_allocation_is_an_exception() -> None:
+    with pytest.raises(MemoryError):
+        run_out_of_memory()
 
 
 RAW = [MINT.token(identity_nonce=f"n{i}") for i in range(12)]

@@ -205,6 +205,8 @@ cdef class Mux(StreamOwner):
                 self.body_left -= <uint32_t>take
                 if self.body is not None and self.body.state != S_CLOSED:
                     self.counters.bytes_in += take
+                    self.body.coming -= <uint32_t>take
+                    self.body.held += <uint32_t>take
                     self.events.on_data(self.body, p, take)
                 p += take
                 n -= take
@@ -277,7 +279,7 @@ cdef class Mux(StreamOwner):
             s.credit -= length
             if s.state != S_CLOSED:
                 self.pace(s, length)
-                s.held += length
+                s.coming = length
                 self.touch(s)
         self.body, self.body_left = s, length
         return 0 if length else self.frame_end()
@@ -569,8 +571,8 @@ cdef class Mux(StreamOwner):
         if s.flags & F_ACK_DUE:
             flags |= FLAG_ACK
             s.flags |= F_ACKED
-        if s.flags & F_UPDATE_DUE and s.window > s.credit + s.held:
-            delta = s.window - s.credit - s.held
+        if s.flags & F_UPDATE_DUE and s.window > s.credit + s.coming + s.held:
+            delta = s.window - s.credit - s.coming - s.held
             s.credit += delta
         s.flags &= ~<uint32_t>(F_SYN_DUE | F_ACK_DUE | F_UPDATE_DUE)
         if delta == 0 and flags == 0:

@@ -87,8 +87,9 @@ cdef class Stream:
     cdef uint32_t slot                                    # where the Mux keeps it
     cdef uint64_t send_window                             # bytes we may still send
     cdef uint32_t credit                                  # bytes the other side may still send
+    cdef uint32_t coming                                # bytes of the frame being read that are not delivered yet
     cdef uint32_t held                                    # bytes delivered that the owner has not consumed
-    cdef uint32_t window                                  # bytes: what credit + held is brought back to
+    cdef uint32_t window                                  # bytes: what credit + coming + held is brought back to
     cdef int64_t deficit                                  # bytes it may send in this round
     cdef uint32_t paced                                   # bytes received since paced_from
     cdef uint64_t paced_from                              # microseconds

@@ -117,7 +117,7 @@ cdef class Stream:
         self.accept()
         # Half a window at a time: an update per read would cost more than the reading. After FIN none is owed.
         if (self.state == S_OPEN or self.state == S_HALF_LOCAL) and \
-                self.window - self.window // 2 >= self.credit + self.held:
+                self.window - self.window // 2 >= self.credit + self.coming + self.held:
             self.flags |= F_UPDATE_DUE
             self.mux.stream_signals(self)
         return 0

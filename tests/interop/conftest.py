@@ -31,7 +31,7 @@ def run(*command: str, cwd: Path, **environment: str) -> str | None:
 
 @pytest.fixture(scope="session")
 def hashicorp() -> list[str]:
-    """Command of HashiCorp's end: the pinned module, or Debian's library where there is no network."""
+    """Command of HashiCorp's end: the pinned module, or Debian's library without a network."""
     go = shutil.which("go", path=os.environ.get("PATH", "") + ":/usr/local/go/bin")
     if go is None:
         missing("go (or Debian's golang-go with golang-github-hashicorp-yamux-dev)")

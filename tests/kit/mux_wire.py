@@ -1,8 +1,9 @@
-"""A mux end of ours on a TCP connection, for programs that we didn't write: streams to read and write."""
+"""A mux end of ours on TCP, for programs that we didn't write: streams to read and write."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 from collections.abc import Awaitable, Callable
 
@@ -162,10 +163,8 @@ class Wire(asyncio.Protocol):
                 channel.changed.set()
 
     async def served(self, channel: Channel) -> None:
-        try:
+        with contextlib.suppress(Lost):
             await self.serve(channel)
-        except Lost:
-            pass
 
     def open(self) -> Channel:
         number = self.session.open(self.now())

@@ -1,6 +1,7 @@
 """`sekisho policy`: what a configuration decides, and why, without anything running.
 
-The same compiled program as in the edge decides. Exit status: 0 done, 1 a case came out otherwise, 2 the
+The same compiled program as in the edge decides. Exit status: 0 done, 1 a case came out otherwise,
+2 the
 configuration, the cases or the command line are wrong."""
 
 import json
@@ -137,9 +138,12 @@ def route_text(route: Mapping[str, Any] | None) -> str:
 def test(config: Path, cases: Path, as_json: bool) -> None:
     """Run a table of expected decisions against the configuration.
 
-    CASES is a YAML file: {cases: [{url: https://wiki.example.com/, email: ada@example.com, method: Company SSO,
-    ip: 10.1.2.3, expect: allow, policy: Staff}]}. A case states the whole person: what it doesn't name, they don't
-    have. `expect` is allow, deny, login, bypass, service, unavailable or unknown-host; `policy` and `reason` may be
+    CASES is a YAML file: {cases: [{url: https://wiki.example.com/, email: ada@example.com, method:
+    Company SSO,
+    ip: 10.1.2.3, expect: allow, policy: Staff}]}. A case states the whole person: what it doesn't
+    name, they don't
+    have. `expect` is allow, deny, login, bypass, service, unavailable or unknown-host; `policy` and
+    `reason` may be
     expected too."""
     stage = rehearsal(config)
     try:

@@ -2,9 +2,11 @@
 
     loaded = load(path)                     # every file, all errors and warnings with their places
     loaded.ok                               # False: nothing of it may be used
-    data = compile_snapshot(loaded, version=7, objects=objects, keys=keys)   # bytes for _fastpath.snapshot.Snapshot
+    data = compile_snapshot(loaded, version=7, objects=objects, keys=keys)   # bytes for
+    _fastpath.snapshot.Snapshot
 
-`Workshop` keeps parsed files and compiled fragments between calls, so that one change costs one change."""
+`Workshop` keeps parsed files and compiled fragments between calls, so that one change costs one
+change."""
 
 from edge.config.compile import (
     ConfigRefused,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
+from edge.config.criteria import Criterion
 from edge.config.domain import Domain
 from edge.config.model import Application, Config, Policy
 from edge.config.problem import Mark
@@ -9,7 +10,8 @@ from edge.config.rule import Rule
 
 Warn = Callable[[tuple[str, Mark], str], None]
 
-# Criteria of which a person or request has one value: two different required ones are never both true
+# Criteria of which a person or request has one value: two different required ones are never both
+# true
 SINGLE = {"email", "email_domain", "login_method", "service_token"}
 CREDENTIALS = {"service_token", "any_valid_service_token"}
 
@@ -23,7 +25,7 @@ def advise(config: Config, warn: Warn) -> None:
     routing(config, warn)
 
 
-def values(rules: Iterable[Rule]) -> set[tuple[str, object]]:
+def values(rules: Iterable[Rule]) -> set[tuple[str, Criterion]]:
     return {(rule.kind, rule.criterion) for rule in rules}
 
 
@@ -45,7 +47,8 @@ def one_policy(policy: Policy, warn: Warn) -> None:
         if not by_token and "group" not in all_kinds:
             warn(
                 policy.place("include"),
-                f"{name} lets requests in without any credential; a non_identity policy usually requires a "
+                f"{name} lets requests in without any credential; a non_identity policy usually "
+                f"requires a "
                 f"service token",
             )
 
@@ -104,10 +107,11 @@ def shadows(app: Application, number: int, warn: Warn) -> None:
             continue
         included = values(other.include)
         if any(kind == "everyone" for kind, _ in included) or rules <= included:
-            file, mark = other.place("name")
+            _, mark = other.place("name")
             warn(
                 policy.place("name"),
-                f"policy “{policy.name}” never decides: “{other.name}” (line {mark.line}) matches before it",
+                f"policy “{policy.name}” never decides: “{other.name}” (line {mark.line}) "
+                f"matches before it",
             )
             return
 
@@ -128,7 +132,8 @@ def insides(config: Config, warn: Warn) -> None:
                 other = plain[outer]
                 warn(
                     app.place("name"),
-                    f"“{app.name}” ({domain}) is inside “{other.name}” ({domain.host}{outer}): there “{app.name}” "
+                    f"“{app.name}” ({domain}) is inside “{other.name}” ({domain.host}{outer}): "
+                    f"there “{app.name}” "
                     f"decides alone, and nothing of “{other.name}” is inherited",
                 )
     for host, members in by_host.items():
@@ -140,7 +145,8 @@ def insides(config: Config, warn: Warn) -> None:
             if other is not app:
                 warn(
                     app.place("name"),
-                    f"“{app.name}” ({domain}) is inside “{other.name}” ({parent}): there “{app.name}” decides alone, "
+                    f"“{app.name}” ({domain}) is inside “{other.name}” ({parent}): there "
+                    f"“{app.name}” decides alone, "
                     f"and nothing of “{other.name}” is inherited",
                 )
 
@@ -170,7 +176,8 @@ def routing(config: Config, warn: Warn) -> None:
         if route.origin_request.no_tls_verify:
             warn(
                 route.origin_request.place("no_tls_verify"),
-                f"whoever stands between the edge and {route.hostname}'s origin can read and change everything",
+                f"whoever stands between the edge and {route.hostname}'s origin can read and "
+                f"change everything",
             )
     for app in config.applications:
         for domain in app.covers:

@@ -1,4 +1,5 @@
-"""What one file, or all of them together, must hold beyond its types: names, places, cycles, key files."""
+"""What one file, or all of them together, must hold beyond its types: names, places, cycles, key
+files."""
 
 import hashlib
 import os
@@ -11,7 +12,7 @@ from edge.config import lists
 from edge.config.advice import advise
 from edge.config.domain import Domain
 from edge.config.listitems import ListItems
-from edge.config.model import LISTS, Application, Config, Group, Policy
+from edge.config.model import LISTS, Application, Config, Group, Policy, RuleSet
 from edge.config.places import Located
 from edge.config.problem import Mark, Problem, did_you_mean
 from edge.config.rule import Rule
@@ -26,7 +27,8 @@ WORDS = {
 
 
 class Checker:
-    """Checks one merged configuration. `names` are all names and ids that the files define, also in parts that were wrong:
+    """Checks one merged configuration. `names` are all names and ids that the files define, also in
+    parts that were wrong:
     a rule that refers to one of those is not told that it does not exist."""
 
     def __init__(
@@ -51,8 +53,10 @@ class Checker:
     def warn(self, place: tuple[str, Mark], text: str) -> None:
         self.problems.append(Problem(place[0], *place[1], text, "warning"))
 
-    def run(self, previous: Mapping[str, Mapping[str, Any]]) -> dict[str, ListItems]:
-        """Fill problems; return the entries of every list."""
+    def run(
+        self, previous: Mapping[str, Mapping[str, Any]], *, whole: bool
+    ) -> dict[str, ListItems]:
+        """Fill problems; return the entries of every list. whole: no file had errors so far."""
         self.unique_names()
         self.unique_hosts()
         items = self.read_lists()
@@ -65,7 +69,9 @@ class Checker:
         self.files()
         self.providers()
         self.renames(previous)
-        advise(self.config, self.warn)
+        if whole and not self.problems:
+            # advice on half a configuration would be about what isn't there
+            advise(self.config, self.warn)
         return items
 
     # -- names
@@ -140,8 +146,8 @@ class Checker:
             return word in self.names["groups"]
         return word in self.names["lists"]
 
-    def references(self, part: Group | Policy) -> None:
-        for rule in (*part.include, *part.require, *part.exclude):
+    def references(self, part: RuleSet) -> None:
+        for rule in part.rules:
             for kind, word in rule.criterion.references():
                 if kind == "service token":
                     continue  # in the store: a warning when the snapshot is made
@@ -171,9 +177,10 @@ class Checker:
         seen: dict[str, Policy] = {}
         for policy in app.policies:
             if policy.name in seen:
-                file, mark = seen[policy.name].place("name")
+                _, mark = seen[policy.name].place("name")
                 self.complain(
-                    policy, f"this application has another policy “{policy.name}”, in line {mark.line}",
+                    policy, f"this application has another policy “{policy.name}”, in line "
+                            f"{mark.line}",
                     "name",
                 )  # fmt: skip
             seen.setdefault(policy.name, policy)
@@ -187,7 +194,8 @@ class Checker:
         if app.auto_redirect_to_identity and offered > 1:
             self.complain(
                 app,
-                "“auto_redirect_to_identity” needs exactly one identity provider; name it in “allowed_idps”",
+                "“auto_redirect_to_identity” needs exactly one identity provider; name it in "
+                "“allowed_idps”",
                 "auto_redirect_to_identity",
             )
 
@@ -219,7 +227,7 @@ class Checker:
         return iter(
             [
                 (rule, names[word])
-                for rule in (*group.include, *group.require, *group.exclude)
+                for rule in group.rules
                 for kind, word in rule.criterion.references()
                 if kind == "group" and word in names
             ]
@@ -279,7 +287,8 @@ class Checker:
         for number, address in enumerate(config.proxy_protocol):
             if seen.get(address) not in ("listen", "redirect", "plain", "tunnel_listen"):
                 self.complain(
-                    config, f"nothing listens on “{address}”: name an address of “listen”, “plain” or "
+                    config, f"nothing listens on “{address}”: name an address of “listen”, "
+                            f"“plain” or "
                     f"“redirect”", "proxy_protocol", number,
                 )  # fmt: skip
         if config.proxy_protocol and not config.trusted_proxies:
@@ -292,7 +301,8 @@ class Checker:
                 continue
             if not config.trusted_proxies:
                 self.complain(
-                    config, "“plain” needs “trusted_proxies”: sessions would cross the network in the clear",
+                    config, "“plain” needs “trusted_proxies”: sessions would cross the network "
+                            "in the clear",
                     "plain", number,
                 )  # fmt: skip
         if config.demo and config.plain:
@@ -360,7 +370,8 @@ class Checker:
                 and not provider.allow_private_address
             ):
                 self.complain(
-                    provider, "an issuer is https; only with “allow_private_address” it may be http",
+                    provider, "an issuer is https; only with “allow_private_address” it may be "
+                              "http",
                     "issuer",
                 )  # fmt: skip
         pins = [p for p in self.config.identity_providers if p.type == "onetimepin"]
@@ -377,7 +388,8 @@ class Checker:
         ):
             self.complain(
                 self.config,
-                "“identity_providers” is missing: nobody could sign in, and there are allow policies",
+                "“identity_providers” is missing: nobody could sign in, and there are allow "
+                "policies",
             )
 
     def renames(self, previous: Mapping[str, Mapping[str, Any]]) -> None:
@@ -393,8 +405,10 @@ class Checker:
             ):
                 self.warn(
                     app.place("name"),
-                    f"this application was called “{before['name']}”: its AUD tag changes with the name and "
-                    f"origins that check the old one refuse everybody. Keep it with aud: {aud_before(previous, before)}",
+                    f"this application was called “{before['name']}”: its AUD tag changes with "
+                    f"the name and "
+                    f"origins that check the old one refuse everybody. Keep it with aud: "
+                    f"{aud_before(previous, before)}",
                 )
 
 
@@ -415,5 +429,6 @@ def too_open(path: Path, found: os.stat_result) -> str | None:
     if found.st_mode & stat.S_IWGRP:
         return f"can be written by its group (mode {stat.S_IMODE(found.st_mode):04o})"
     if found.st_mode & stat.S_IRGRP and found.st_gid not in groups:
-        return f"can be read by a group other than the service's (mode {stat.S_IMODE(found.st_mode):04o})"
+        mode = f"{stat.S_IMODE(found.st_mode):04o}"
+        return f"can be read by a group other than the service's (mode {mode})"
     return None

@@ -1,4 +1,5 @@
-"""Model -> snapshot: fragments for applications, tables for what they share, one file around them."""
+"""Model -> snapshot: fragments for applications, tables for what they share, one file around
+them."""
 
 import hashlib
 import struct
@@ -13,7 +14,7 @@ from edge.config.fragment import Fragment, Identity, TooLarge, aligned, compile_
 from edge.config.hosts import Strings, host_tables
 from edge.config.identifiers import default_aud, default_id
 from edge.config.load import Loaded
-from edge.config.model import Application, Config, Route
+from edge.config.model import Application, Config, Route, RuleSet
 from edge.config.problem import Problem
 from edge.config.service import SCHEMES
 from edge.config.settings import settings_of
@@ -38,7 +39,8 @@ class ConfigRefused(Exception):
 
 
 class FragmentCache:
-    """Fragments by what they depend on, tables by what they hold; what a compile didn't use is forgotten."""
+    """Fragments by what they depend on, tables by what they hold; what a compile didn't use is
+    forgotten."""
 
     def __init__(self) -> None:
         self.fragments: dict[bytes, Fragment] = {}
@@ -90,7 +92,8 @@ def compile_snapshot(
 ) -> bytes:
     """Return the bytes of a snapshot; raises ConfigRefused. loaded must be ok.
 
-    extra is merged into the settings. What only the store shows (a tunnel that does not exist) becomes a warning of loaded."""
+    extra is merged into the settings. What only the store shows (a tunnel that does not exist)
+    becomes a warning of loaded."""
     if not loaded.ok or loaded.config is None:
         raise ConfigRefused(loaded.errors)
     config, objects, cache = loaded.config, objects or StoreObjects(), cache or FragmentCache()
@@ -121,7 +124,10 @@ def assemble(
 ) -> tuple[bytes, bytes, bytes, bytes, bytes]:
     """Return APPS, FRAGMENTS, IMPORTS, TABLES and DATA."""
     numbers = {digest: number for number, digest in enumerate(tables)}
-    rows, pieces, imports, at = [], [], [], 0
+    rows: list[bytes] = []
+    pieces: list[bytes] = []
+    imports: list[int] = []
+    at = 0
     for fragment in fragments:
         rows.append(APP.pack(at, len(fragment.data), len(imports), len(fragment.tables), 0))
         imports.extend(numbers[digest] for digest in fragment.tables)
@@ -169,7 +175,8 @@ def identities(config: Config, keys: InstallationKeys) -> list[Identity]:
     beneath = {"*." + host.partition(".")[2] for host in hosts}
 
     def shared(app: Application) -> bool:
-        # a cookie is for one host: where several applications may set one there, each needs its own name
+        # a cookie is for one host: where several applications may set one there, each
+        # needs its own name
         return any(
             hosts[host] > 1
             or (host in beneath if host.startswith("*.") else host[host.find(".") :] in parents)
@@ -225,9 +232,10 @@ def store_warnings(config: Config, world: ConfigWorld) -> list[Problem]:
                 f"`sekisho tunnel create` makes it"
             )
             found.append(Problem(file, *mark, sentence, "warning"))
-    parts = [*config.groups, *(policy for app in config.applications for policy in app.policies)]
+    parts: list[RuleSet] = [*config.groups]
+    parts += [policy for app in config.applications for policy in app.policies]
     for part in parts:
-        for rule in (*part.include, *part.require, *part.exclude):
+        for rule in part.rules:
             for kind, word in rule.criterion.references():
                 if kind == "service token" and world.service_token(word) is None:
                     sentence = (

@@ -1,4 +1,5 @@
-"""What an application covers: a host, or a host and a path. The path is kept in the normal form that requests get."""
+"""What an application covers: a host, or a host and a path. The path is kept in the normal form
+that requests get."""
 
 import re
 from typing import Annotated, Any, NamedTuple
@@ -14,7 +15,8 @@ ALLOWED = re.compile(r"[A-Za-z0-9._~!$&'()+,;=:@*/-]")
 
 
 class Domain(NamedTuple):
-    """host: a name or *.name. path: "" for the whole host, else from its first slash, without one at its end."""
+    """host: a name or *.name. path: "" for the whole host, else from its first slash, without one
+    at its end."""
 
     host: str
     path: str
@@ -26,7 +28,8 @@ class Domain(NamedTuple):
 def normal_path(text: str) -> str:
     """Return the normal form of a path pattern; raises the sentence to show.
 
-    The same rules as _fastpath.head.path_normal (section D of the negative cases), with `*` for any bytes."""
+    The same rules as _fastpath.head.path_normal (section D of the negative cases), with `*` for any
+    bytes."""
     if "?" in text or "#" in text:
         raise wrong("a path has no query and no fragment")
     out: list[str] = []

@@ -1,24 +1,19 @@
-"""What an application's fragment depends on, as one digest: its own text, and what the names in it mean."""
+"""What an application's fragment depends on, as one digest: its own text, and what the names in it
+mean."""
 
 import hashlib
-from collections.abc import Iterable
 
 from edge.config.fragment import Identity
-from edge.config.model import Application, Group, Policy
-from edge.config.rule import Rule
+from edge.config.model import Application, RuleSet
 from edge.config.world import ConfigWorld
 
 
-def rules_text(part: Group | Policy) -> tuple[object, ...]:
+def rules_text(part: RuleSet) -> tuple[object, ...]:
     # a rule's place in the file is not part of what it says
     return tuple(
         tuple((rule.kind, rule.criterion) for rule in rules)
         for rules in (part.include, part.require, part.exclude)
     )
-
-
-def all_rules(part: Group | Policy) -> Iterable[Rule]:
-    return (*part.include, *part.require, *part.exclude)
 
 
 class Fingerprints:
@@ -43,7 +38,7 @@ class Fingerprints:
         if kind == "group":
             name = world.group(word)
             group = world.groups[name or ""]
-            inner = sorted({r for rule in all_rules(group) for r in rule.criterion.references()})
+            inner = sorted({r for rule in group.rules for r in rule.criterion.references()})
             text = repr((name, group.id, rules_text(group), [self.meaning(r) for r in inner]))
             return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
         items = world.items[world.list_named(kind.removesuffix(" list"), word) or ""]
@@ -53,11 +48,14 @@ class Fingerprints:
         if application._content is None:
             references: set[tuple[str, str]] = set()
             for policy in application.policies:
-                for rule in all_rules(policy):
+                for rule in policy.rules:
                     references.update(rule.criterion.references())
             text = repr((
                 application.model_dump(exclude={"policies"}),
-                [(p.name, p.id, p.decision, p.session_duration, rules_text(p)) for p in application.policies],
+                [
+                    (p.name, p.id, p.decision, p.session_duration, rules_text(p))
+                    for p in application.policies
+                ],
             ))  # fmt: skip
             application._content = (
                 hashlib.blake2b(text.encode(), digest_size=16).digest(), tuple(sorted(references)),

@@ -1,4 +1,5 @@
-"""One application -> one fragment: bytes that stand for themselves, and the tables they need by digest."""
+"""One application -> one fragment: bytes that stand for themselves, and the tables they need by
+digest."""
 
 import struct
 from collections.abc import Callable, Iterable, Sequence
@@ -8,7 +9,7 @@ from _fastpath import limits
 from _fastpath.route import hash_text
 from edge.config.criteria import Ask
 from edge.config.criteria.criterion import ANY_SERVICE_TOKEN, EVERYONE, GROUP, IP
-from edge.config.model import Application, Group
+from edge.config.model import Application, RuleSet
 from edge.config.rule import Rule
 from edge.config.tables import Built, Range, build_ranges, build_set, ranges_digest, set_digest
 from edge.config.world import ConfigWorld
@@ -111,7 +112,8 @@ class Writer:
             self.instr(ask, rule, one=ask.value or b"", table=NO_INDEX, text=text)
 
     def merged(self, asks: Sequence[Ask]) -> None:
-        """Rules of which one is enough: those that differ only in their value become one look-up, numbered by rule."""
+        """Rules of which one is enough: those that differ only in their value become one look-up,
+        numbered by rule."""
         families: dict[tuple[int, bytes, bytes], list[tuple[int, Ask]]] = {}
         alone: list[tuple[int, Ask]] = []
         for number, ask in enumerate(asks):
@@ -127,7 +129,8 @@ class Writer:
                 self.single(ask, first)
             else:
                 self.instr(ask, 0, one=None, table=self.family_table(members), text="")
-                # rule numbers are in the table; the instruction's own is the lowest of them, and the table's count from it
+                # rule numbers are in the table; the instruction's own is the
+                # lowest of them, and the table's count from it
                 self.instrs[-1][3] = first
 
     def family_table(self, members: list[tuple[int, Ask]]) -> int:
@@ -155,9 +158,9 @@ class Writer:
 
     # -- blocks
 
-    def block(self, part: Group | object, decision: int, number: int, session: int) -> list[int]:
-        include, require, exclude = rules_of(part)
-        for rule in (*include, *require, *exclude):
+    def block(self, part: RuleSet, decision: int, number: int, session: int) -> list[int]:
+        include, require, exclude = part.include, part.require, part.exclude
+        for rule in part.rules:
             self.group_of(rule)
         asks = [
             [rule.criterion.ask(self.world) for rule in rules]
@@ -175,27 +178,28 @@ class Writer:
         for section, section_asks in zip((include, require, exclude), asks, strict=True):
             for index, (rule, ask) in enumerate(zip(section, section_asks, strict=True)):
                 self.single(ask, index, rule.criterion.text())
-        ident = getattr(part, "id", None) or ""
+        ident = part.id or ""
         return [
             decision, 0, 0, number,
-            self.string(part.name.encode()), self.string(ident.encode()),  # type: ignore[attr-defined]
+            self.string(part.name.encode()), self.string(ident.encode()),
             first, n_include, len(require), n_exclude,
             plain, len(include), len(require), len(exclude), session,
         ]  # fmt: skip
 
     def group_of(self, rule: Rule) -> None:
-        """Put the group that a rule names, and what is inside it, before the block that asks for it."""
+        """Put the group that a rule names, and what is inside it, before the block that asks for
+        it."""
         if rule.kind != "group":
             return
         name = rule.criterion.ask(self.world).group or ""
         if name in self.groups:
             return
         group = self.world.groups[name]
-        for inner in (*group.include, *group.require, *group.exclude):
+        for inner in group.rules:
             self.group_of(inner)
         inside = [
             self.groups[inner.criterion.ask(self.world).group or ""]
-            for inner in (*group.include, *group.require, *group.exclude)
+            for inner in group.rules
             if inner.kind == "group"
         ]
         block = self.block(group, 0, 0, -1)
@@ -269,10 +273,6 @@ class Writer:
         return BLOCK.pack(*one[:4], *places[one[4]], *places[one[5]], *one[6:], 0)
 
 
-def rules_of(part: object) -> tuple[list[Rule], list[Rule], list[Rule]]:
-    return part.include, part.require, part.exclude  # type: ignore[attr-defined]
-
-
 def address_pair(addresses: tuple[int, int, int]) -> bytes:
     """Return first and last address, 16 bytes each, IPv4 in its mapped form."""
     version, first, last = addresses
@@ -308,5 +308,6 @@ def flags_of(application: Application) -> int:
 def compile_fragment(
     application: Application, identity: Identity, world: ConfigWorld, key: bytes, need: TableSource
 ) -> Fragment:
-    """Return the fragment; need(digest, build) is called once for every table that it uses. Raises TooLarge."""
+    """Return the fragment; need(digest, build) is called once for every table that it uses. Raises
+    TooLarge."""
     return Writer(world, key, need).finish(application, identity)

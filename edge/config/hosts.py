@@ -38,7 +38,8 @@ class PathTable:
         self.rows: list[bytes] = []
 
     def add(self, paths: list[tuple[str, int, bool]]) -> tuple[int, int, int, int]:
-        """Add one host's (path, application, folded); return first and count of the plain ones and of the patterns."""
+        """Add one host's (path, application, folded); return first and count of the plain ones and
+        of the patterns."""
         plain = sorted(
             ((path, app) for path, app, folded in paths if not is_pattern(path, folded)),
             key=lambda one: one[0].encode().replace(b"/", b"\0"),

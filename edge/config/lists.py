@@ -12,7 +12,8 @@ from edge.config.scalars import network
 def parse(
     kind: str, digest: bytes, items: Sequence[str], lines: Sequence[str]
 ) -> tuple[ListItems, list[tuple[int, str]]]:
-    """Return the entries, and (number, sentence) of those that are wrong; lines are numbered after items."""
+    """Return the entries, and (number, sentence) of those that are wrong; lines are numbered after
+    items."""
     emails: list[bytes] = []
     ranges: list[tuple[int, int, int]] = []
     wrong: list[tuple[int, str]] = []

@@ -1,5 +1,7 @@
-"""Files -> one checked model. Every problem of every file is found in one go; nothing here raises for what it reads."""
+"""Files -> one checked model. Every problem of every file is found in one go; nothing here raises
+for what it reads."""
 
+import difflib
 import glob
 import hashlib
 import os
@@ -15,7 +17,7 @@ from edge.config.listitems import ListItems
 from edge.config.model import LISTS, Config, Part
 from edge.config.places import Reading
 from edge.config.problem import Mark, Problem, did_you_mean
-from edge.config.source import Items, Map, collector_off, parse
+from edge.config.source import Items, Map, collector_off, mark_at, parse
 
 PLACEHOLDER = (
     "invalid.invalid"  # stands for an auth_domain that was wrong, so that the rest is checked
@@ -24,7 +26,8 @@ PLACEHOLDER = (
 
 @dataclass(frozen=True, slots=True)
 class ParsedFile:
-    """One file's part, or what could be saved of it. `names` are those it defines, in whatever state."""
+    """One file's part, or what could be saved of it. `names` are those it defines, in whatever
+    state."""
 
     digest: bytes
     part: Part | None
@@ -71,7 +74,8 @@ def load(
 ) -> Loaded:
     """Read, parse and check a configuration and the files that it includes.
 
-    credentials: folder of systemd's credentials (default $CREDENTIALS_DIRECTORY). previous: the running snapshot's
+    credentials: folder of systemd's credentials (default $CREDENTIALS_DIRECTORY). previous: the
+    running snapshot's
     settings["applications"], for the warning about renames."""
     path = Path(os.path.abspath(path))
     cache = cache or Cache()
@@ -112,7 +116,7 @@ class Reader:
                 for section, known in parsed.names.items():
                     names[section] |= known
             checker = Checker(config, names, self.cache.lists, self.stamp)
-            items = checker.run(previous)
+            items = checker.run(previous, whole=not self.problems)
             self.problems.extend(checker.problems)
         errors = sorted(p for p in set(self.problems) if p.level == "error")
         warnings = sorted(p for p in set(self.problems) if p.level == "warning")
@@ -129,7 +133,7 @@ class Reader:
             names = sorted(glob.glob(pattern, root_dir=self.path.parent))
             self.stamp(self.path.parent / Path(pattern).parent)  # a new file changes its folder
             if not names and not glob.has_magic(pattern):
-                self.problems.append(Problem(*place[:1], *mark, f"there is no file “{pattern}”"))
+                self.problems.append(Problem(place[0], *mark, f"there is no file “{pattern}”"))
             for name in names:
                 file = self.path.parent / name
                 if file != self.path:
@@ -181,7 +185,11 @@ def parse_file(text: bytes, digest: bytes, reading: Reading, main: bool) -> Pars
     names = {section: names_of(data.get(section)) for section in LISTS}
     include = data.get("include") if main else None
     marks = (
-        [(p, m) for p, m in zip(include, include.items_at, strict=True) if isinstance(p, str)]
+        [
+            (p, mark_at(m))
+            for p, m in zip(include, include.items_at, strict=True)
+            if isinstance(p, str)
+        ]
         if isinstance(include, Items)
         else []
     )
@@ -204,7 +212,8 @@ def names_of(items: Any) -> set[str]:
 def validated(
     model: type[Part], data: Map, reading: Reading, problems: list[Problem]
 ) -> Part | None:
-    """Return the part; what is wrong is reported and cut out, so that everything else is still checked."""
+    """Return the part; what is wrong is reported and cut out, so that everything else is still
+    checked."""
     cut: set[tuple[int | str, ...]] = set()
     for _ in range(8):
         try:
@@ -215,9 +224,13 @@ def validated(
             loc = one["loc"]
             if not any(lost[: len(loc)] == loc or lost[:-1] == loc[:-1] for lost in cut):
                 problems.append(translated(one, model, data, reading.file))
-        doomed = {doomed_part(data, one["loc"], one["type"]) for one in wrong}
         cut |= {one["loc"] for one in wrong}
-        if not remove(data, doomed):
+        doomed = {
+            one["loc"][:-1] if one["type"] == "missing" else one["loc"]
+            for one in wrong
+            if not replaced(data, one, model)
+        }
+        if doomed and not remove(data, doomed):
             if model is not Config or (("auth_domain",) not in doomed and () not in doomed):
                 return None
             data["auth_domain"] = PLACEHOLDER
@@ -226,9 +239,24 @@ def validated(
     return None
 
 
-def doomed_part(data: Map, loc: tuple[int | str, ...], kind: str) -> tuple[int | str, ...]:
-    """Return the location to cut out for this error: the value; or the whole item, when something is missing in it."""
-    return loc[:-1] if kind == "missing" else loc
+def replaced(data: Map, error: Mapping[str, Any], model: type[BaseModel]) -> bool:
+    """Put something harmless where cutting out would take its surroundings along: a choice, a rule.
+
+    What is put there is only checked, never used: there is an error now."""
+    loc = error["loc"]
+    holder: Any = data
+    for step in loc[:-1]:
+        holder = child(holder, step)
+    if error["type"] == "literal_error" and isinstance(holder, Map):
+        choices = literals(model_at(model, loc[:-1]), str(loc[-1]))
+        if choices and holder.get(loc[-1]) not in choices:
+            near = difflib.get_close_matches(str(holder.get(loc[-1])), choices, n=1)
+            holder[loc[-1]] = near[0] if near else choices[-1]
+            return True
+    if isinstance(holder, Items) and len(loc) > 1 and loc[-2] in ("include", "require", "exclude"):
+        holder[loc[-1]] = "everyone"
+        return True
+    return False
 
 
 def remove(data: Map, doomed: set[tuple[int | str, ...]]) -> bool:
@@ -281,14 +309,18 @@ def translated(error: Mapping[str, Any], model: type[BaseModel], data: Map, file
         holder = data
         for step in loc[:-1]:
             holder = child(holder, step)
-        mark = holder.keys_at[loc[-1]] if isinstance(holder, Map) else place_of(data, loc)
+        mark = (
+            mark_at(holder.keys_at[str(loc[-1])])
+            if isinstance(holder, Map)
+            else place_of(data, loc)
+        )
         return Problem(
             file, *mark, f"there is no key “{loc[-1]}” here{did_you_mean(str(loc[-1]), known)}"
         )
     if kind == "config":
-        mark = context.get("at") or place_of(
-            data, (*loc, context["key"]) if "key" in context else loc
-        )
+        raw = context.get("at")
+        where = (*loc, context["key"]) if "key" in context else loc
+        mark = place_of(data, where) if raw is None else mark_at(raw)
         return Problem(file, *mark, context["sentence"])
     mark = place_of(data, loc)
     if kind in ("model_type", "model_attributes_type", "dict_type"):
@@ -321,7 +353,7 @@ def place_of(data: Map, loc: tuple[int | str, ...]) -> Mark:
         else:
             break
         holder = holder[key]
-    return mark
+    return mark_at(mark)
 
 
 def model_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel]:

@@ -1,13 +1,14 @@
-"""The configuration as types: every key, its meaning and its default. docs/configuration.md is made from this file."""
+"""The configuration as types: every key, its meaning and its default. docs/configuration.md is made
+from this file."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from _fastpath import limits
 from edge.config.domain import DomainText
 from edge.config.places import Located
-from edge.config.rule import RuleItem
+from edge.config.rule import Rule, RuleItem
 from edge.config.scalars import (
     AudTag,
     Duration,
@@ -46,7 +47,8 @@ class Mail(Located):
     """How one-time PINs are sent."""
 
     server: Text = Field(
-        description="`smtps://host:465` (TLS), `smtp://host:587` (STARTTLS is required; without TLS "
+        description="`smtps://host:465` (TLS), `smtp://host:587` (STARTTLS is required; without "
+        "TLS "
         "only on loopback)."
     )
     sender: Text = Field(alias="from", description="The sender: an address, or `Name <address>`.")
@@ -54,7 +56,8 @@ class Mail(Located):
     password_file: FilePath | None = Field(None, description="File with the password.")
     ca_file: FilePath | None = Field(
         None,
-        description="PEM file of the authorities that the server is checked against, instead of the system's.",
+        description="PEM file of the authorities that the server is checked against, instead of "
+        "the system's.",
     )
     timeout: FineDuration = Field(10.0, description="For a whole delivery.")
 
@@ -117,7 +120,8 @@ class Limits(Located):
     target: Size = Field(limits.MAX_TARGET, description="Bytes of a request's target; over it 414.")
     connections_per_address: Size = Field(
         1000,
-        description="Open connections of one client address in one worker; more are closed at once.",
+        description="Open connections of one client address in one worker; more are closed at "
+        "once.",
     )
 
     @field_validator("head", "fields", "target")
@@ -150,7 +154,8 @@ class IdentityProvider(Located):
     client_id: Text | None = Field(None, description="oidc: our client's id there.")
     client_secret_file: FilePath | None = Field(
         None,
-        description="oidc: file with our client's secret; without one the client is public (PKCE alone).",
+        description="oidc: file with our client's secret; without one the client is public "
+        "(PKCE alone).",
     )
     scopes: list[Text] = Field(
         ["openid", "email", "profile"], description="oidc: scopes asked for."
@@ -158,7 +163,8 @@ class IdentityProvider(Located):
     email_claim: Text = Field("email", description="oidc: the claim with the e-mail address.")
     email_verified: Literal["required", "trusted"] = Field(
         "required",
-        description="oidc: `required`: an address counts only with `email_verified: true`. `trusted`: this "
+        description="oidc: `required`: an address counts only with `email_verified: true`. "
+        "`trusted`: this "
         "provider's addresses count without it.",
     )
     groups_claim: Text | None = Field(None, description="oidc: the claim with the person's groups.")
@@ -170,7 +176,8 @@ class IdentityProvider(Located):
     )
     ca_file: FilePath | None = Field(
         None,
-        description="oidc: PEM file of the authorities that the provider is checked against, instead of the system's.",
+        description="oidc: PEM file of the authorities that the provider is checked against, "
+        "instead of the system's.",
     )
     allow_private_address: Truth = Field(
         False, description="oidc: the provider may be at a private or loopback address."
@@ -191,14 +198,25 @@ class IdentityProvider(Located):
         return self
 
 
-class Group(Located):
-    """Rules under a name, for use in policies and other groups (`group`)."""
+class RuleSet(Located):
+    """Rules that together are true or not: all of a group and of a policy but its decision."""
 
-    name: Name = Field(description="Rules name it.")
-    id: Identifier | None = Field(None, description="Rules may name it by this too.")
+    name: Name = Field(
+        description="Rules name a group by it; a policy's is shown in logs and by `sekisho "
+        "policy explain`."
+    )
+    id: Identifier | None = Field(None, description="Another name that stays when `name` changes.")
     include: list[RuleItem] = Field(description="One of these must be true.", min_length=1)
     require: list[RuleItem] = Field([], description="All of these must be true.")
     exclude: list[RuleItem] = Field([], description="None of these may be true.")
+
+    @property
+    def rules(self) -> list[Rule]:
+        return [*self.include, *self.require, *self.exclude]
+
+
+class Group(RuleSet):
+    """Rules under a name, for use in policies and other groups (`group`)."""
 
 
 class AddressList(Located):
@@ -210,7 +228,8 @@ class AddressList(Located):
     items: list[Text] = Field([], description="The entries.")
     file: FilePath | None = Field(
         None,
-        description="A file with more entries, one in a line; empty lines and lines that begin with # are skipped.",
+        description="A file with more entries, one in a line; empty lines and lines that begin "
+        "with # are skipped.",
     )
 
 
@@ -224,7 +243,7 @@ class Tunnel(Located):
 class OriginOptions(Located):
     """How the edge dials a `service`; Cloudflare's names are taken too."""
 
-    spellings = {
+    spellings: ClassVar[dict[str, str]] = {
         "caPool": "ca_pool",
         "originServerName": "origin_server_name",
         "noTLSVerify": "no_tls_verify",
@@ -234,7 +253,8 @@ class OriginOptions(Located):
 
     ca_pool: FilePath | None = Field(
         None,
-        description="PEM file of the authorities that the origin is checked against, instead of the system's.",
+        description="PEM file of the authorities that the origin is checked against, instead of "
+        "the system's.",
     )
     origin_server_name: HostName | None = Field(
         None, description="The name that the origin's certificate must hold."
@@ -251,7 +271,7 @@ class OriginOptions(Located):
 class Route(Located):
     """Where a hostname leads. A route without an application admits nobody."""
 
-    spellings = {"originRequest": "origin_request"}
+    spellings: ClassVar[dict[str, str]] = {"originRequest": "origin_request"}
 
     hostname: HostPattern = Field(description="A host name, or `*.` and one for a single label.")
     tunnel: Name | None = Field(
@@ -259,7 +279,8 @@ class Route(Located):
     )
     service: ServiceText | None = Field(
         None,
-        description="Dialled by the edge itself: `http://`, `https://`, `unix:/path`, `unix+tls:/path`, "
+        description="Dialled by the edge itself: `http://`, `https://`, `unix:/path`, "
+        "`unix+tls:/path`, "
         "`http_status:404`, `hello_world`.",
     )
     origin_request: OriginOptions = Field(OriginOptions(), description="How to dial the service.")
@@ -276,20 +297,17 @@ class Route(Located):
         return self
 
 
-class Policy(Located):
+class Policy(RuleSet):
     """Who may come in, or not. docs/policies.md tells how policies are evaluated."""
 
-    name: Name = Field(description="Shown in logs and by `sekisho policy explain`.")
-    id: Identifier | None = Field(None, description="An id of your own.")
     decision: Literal["allow", "deny", "bypass", "non_identity"] = Field(
-        description="`allow`: after sign-in. `deny`. `bypass`: without sign-in. `non_identity`: with a service token."
+        description="`allow`: after sign-in. `deny`. `bypass`: without sign-in. "
+        "`non_identity`: with a service token."
     )
-    include: list[RuleItem] = Field(description="One of these must be true.", min_length=1)
-    require: list[RuleItem] = Field([], description="All of these must be true.")
-    exclude: list[RuleItem] = Field([], description="None of these may be true.")
     session_duration: SessionLength | None = Field(
         None,
-        description="How long a session lasts that this policy allowed; the application's otherwise.",
+        description="How long a session lasts that this policy allowed; the application's "
+        "otherwise.",
     )
 
 
@@ -299,7 +317,8 @@ class Application(Located):
     name: Name = Field(description="Shown to people.")
     domain: DomainText | None = Field(
         None,
-        description="`host`, `host/path` or `*.host`; a path covers what lies below it, `*` in it stands for anything.",
+        description="`host`, `host/path` or `*.host`; a path covers what lies below it, `*` in "
+        "it stands for anything.",
     )
     domains: list[DomainText] = Field([], description="The same, several.")
     id: Identifier | None = Field(
@@ -307,11 +326,13 @@ class Application(Located):
     )
     aud: AudTag | None = Field(
         None,
-        description="The AUD tag that origins check, 64 hexadecimal digits; made from the name otherwise.",
+        description="The AUD tag that origins check, 64 hexadecimal digits; made from the name "
+        "otherwise.",
     )
     session_duration: SessionLength | None = Field(
         None,
-        description="How long a session lasts; the installation's otherwise. `0`: every request is new.",
+        description="How long a session lasts; the installation's otherwise. `0`: every request "
+        "is new.",
     )
     policies: list[Policy] = Field([], description="In this order.")
     allowed_idps: list[Text] = Field(
@@ -332,7 +353,8 @@ class Application(Located):
     )
     case_insensitive_paths: Truth = Field(
         False,
-        description="The application's paths are compared in any ASCII case: for origins that do so.",
+        description="The application's paths are compared in any ASCII case: for origins that "
+        "do so.",
     )
     service_auth_401_redirect: Truth = Field(
         False, description="Answer 401 instead of sending a program to the sign-in page."
@@ -342,7 +364,8 @@ class Application(Located):
         description="Let CORS preflights (OPTIONS, never with credentials) through to the origin.",
     )
 
-    # edge.config.fingerprint keeps here what it found out: (digest of what it says, names it refers to)
+    # edge.config.fingerprint keeps here what it found out: (digest of what it says, names it
+    # refers to)
     _content: tuple[bytes, tuple[tuple[str, str], ...]] | None = PrivateAttr(None)
 
     @model_validator(mode="after")
@@ -388,11 +411,13 @@ class Config(Part):
     )
     plain: list[ListenAddress] = Field(
         [],
-        description="Where plain HTTP is spoken to a load balancer that ends TLS; needs `trusted_proxies`.",
+        description="Where plain HTTP is spoken to a load balancer that ends TLS; needs "
+        "`trusted_proxies`.",
     )
     tunnel_listen: list[ListenAddress] = Field(
         [],
-        description="Addresses of their own for connectors, where a load balancer ends TLS on `listen`.",
+        description="Addresses of their own for connectors, where a load balancer ends TLS on "
+        "`listen`.",
     )
     public_port: Whole | None = Field(
         None, description="The port in our URLs where it is not the one that we listen on."
@@ -425,7 +450,8 @@ class Config(Part):
     )
     master_key_file: FilePath | None = Field(
         None,
-        description="The key over all secrets at rest; `keys/master.key` in the state folder otherwise.",
+        description="The key over all secrets at rest; `keys/master.key` in the state folder "
+        "otherwise.",
     )
     workers: Whole | None = Field(
         None, description="Processes that serve requests; one a core otherwise."
@@ -442,7 +468,8 @@ class Config(Part):
     limits: Limits = Field(Limits(), description="Bounds.")
     demo: Truth = Field(
         False,
-        description="Allow `plain` on loopback for names below `.localhost`, as `sekisho demo` does.",
+        description="Allow `plain` on loopback for names below `.localhost`, as `sekisho demo` "
+        "does.",
     )
     include: list[Text] = Field(
         [],

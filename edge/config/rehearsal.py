@@ -1,4 +1,5 @@
-"""A configuration's decisions without an installation: for `sekisho policy` and tests of operators."""
+"""A configuration's decisions without an installation: for `sekisho policy` and tests of
+operators."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,9 +13,9 @@ from _fastpath.policy import explain
 from _fastpath.snapshot import Snapshot
 from edge.config.compile import ConfigRefused, compile_snapshot
 from edge.config.load import load
-from edge.config.model import Config
+from edge.config.model import Config, RuleSet
 from edge.config.problem import Mark, Problem, did_you_mean
-from edge.config.source import Items, Map, parse
+from edge.config.source import Items, Map, mark_at, parse
 from edge.config.world import ConfigWorld, InstallationKeys, StoreObjects
 
 ENCODED_SLASH = 2  # snapshot.pxd, APP_ENCODED_SLASH
@@ -60,7 +61,8 @@ class Rehearsal:
         self.providers = sorted(self.world.provider_ids)
 
     def explain(self, url: str, facts: Mapping[str, Any]) -> dict[str, Any]:
-        """Return _fastpath.policy.explain's answer; facts name the method as the configuration does."""
+        """Return _fastpath.policy.explain's answer; facts name the method as the configuration
+        does."""
         host, path = self.place(url)
         known = {key: value for key, value in facts.items() if key != "method"}
         if "method" in facts:
@@ -71,7 +73,9 @@ class Rehearsal:
             raise BadCase([f"{error}"]) from error
         app = told["application"]
         if app is not None and not self.snapshot.settings["applications"][app["aud"]]["fixed_aud"]:
-            app["aud"] = app["id"] = None  # the installation's keys make them, and they are not here
+            app["aud"] = app["id"] = (
+                None  # the installation's keys make them, and they are not here
+            )
         return told
 
     def method(self, word: str | None) -> str | None:
@@ -116,11 +120,12 @@ def sentence(expect: Mapping[str, str]) -> str:
 
 
 def named_tokens(config: Config) -> set[str]:
-    parts = [*config.groups, *(policy for app in config.applications for policy in app.policies)]
+    parts: list[RuleSet] = [*config.groups]
+    parts += [policy for app in config.applications for policy in app.policies]
     return {
         word
         for part in parts
-        for rule in (*part.include, *part.require, *part.exclude)
+        for rule in part.rules
         for kind, word in rule.criterion.references()
         if kind == "service token"
     }
@@ -140,8 +145,8 @@ def read_cases(path: Path) -> list[Case]:
     items = data.get("cases") if data is not None else None
     cases = []
     if isinstance(items, Items):
-        for item, mark in zip(items, items.items_at, strict=True):
-            case = one_case(str(path), item, mark, complain)
+        for item, raw in zip(items, items.items_at, strict=True):
+            case = one_case(str(path), item, mark_at(raw), complain)
             if case is not None:
                 cases.append(case)
     elif not problems:
@@ -159,7 +164,10 @@ def one_case(file: str, item: Any, mark: Mark, complain: Any) -> Case | None:
     good = True
     for key in item:
         if key not in known:
-            complain(item.keys_at[key], f"there is no key “{key}” here{did_you_mean(key, known)}")
+            complain(
+                mark_at(item.keys_at[key]),
+                f"there is no key “{key}” here{did_you_mean(key, known)}",
+            )
             good = False
     for key in ("url", "expect"):
         if not isinstance(item.get(key), str):
@@ -167,7 +175,7 @@ def one_case(file: str, item: Any, mark: Mark, complain: Any) -> Case | None:
             good = False
     if isinstance(item.get("expect"), str) and item["expect"] not in VERDICTS:
         near = did_you_mean(item["expect"], VERDICTS)
-        complain(item.values_at["expect"], f"“{item['expect']}” is not a verdict{near}")
+        complain(mark_at(item.values_at["expect"]), f"“{item['expect']}” is not a verdict{near}")
         good = False
     if not good:
         return None

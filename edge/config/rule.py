@@ -8,14 +8,18 @@ from pydantic import PlainValidator, WithJsonSchema
 from edge.config.criteria import CRITERIA, Criterion
 from edge.config.problem import Mark, did_you_mean
 from edge.config.scalars import wrong
-from edge.config.source import Map
+from edge.config.source import Map, mark_at
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
     kind: str  # name of the criterion
     criterion: Criterion
-    at: Mark
+    raw_at: Any  # RawMark | None, which pydantic can't look into
+
+    @property
+    def at(self) -> Mark:
+        return Mark(1, 1) if self.raw_at is None else mark_at(self.raw_at)
 
     @property
     def person(self) -> bool:
@@ -26,7 +30,7 @@ def parse(value: Any) -> Rule:
     """Return the rule; raises the sentence to show."""
     if isinstance(value, Rule):
         return value
-    at = getattr(value, "at", Mark(1, 1))
+    at = getattr(value, "at", None)
     if isinstance(value, str):  # `- everyone`
         value = {value: None}
     if not isinstance(value, dict) or len(value) != 1:

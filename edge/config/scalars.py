@@ -59,7 +59,8 @@ def size(value: Any) -> int:
 
 
 def host_name(value: Any) -> str:
-    """Return a host name in lower case, without a dot at its end; names outside ASCII in their xn-- form."""
+    """Return a host name in lower case, without a dot at its end; names outside ASCII in their xn--
+    form."""
     text = text_of(value).removesuffix(".").lower()
     if not text.isascii():
         try:
@@ -119,11 +120,13 @@ def network(value: Any) -> Network:
     """Return an IP network; a single address is one of its own. IPv4-mapped IPv6 is IPv4 (C09)."""
     text = text_of(value)
     try:
-        found = ipaddress.ip_network(text, strict=False)
+        found = ipaddress.ip_network(text)
     except ValueError as error:
-        raise wrong(f"“{text}” is not an IP address or network, like 203.0.113.0/24") from error
-    if ipaddress.ip_interface(text).ip != found.network_address and "/" in text:
-        raise wrong(f"“{text}” has bits beyond its prefix; did you mean “{found}”?")
+        try:
+            near = ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            raise wrong(f"“{text}” is not an IP address or network, like 203.0.113.0/24") from error
+        raise wrong(f"“{text}” has bits beyond its prefix; did you mean “{near}”?") from error
     if isinstance(found, ipaddress.IPv6Network) and found.prefixlen >= 96:
         mapped = found.network_address.ipv4_mapped
         if mapped is not None:
@@ -132,7 +135,8 @@ def network(value: Any) -> Network:
 
 
 def file_path(value: Any, info: ValidationInfo) -> Path:
-    """Return an absolute path: relative ones count from the file's folder, credential:NAME from systemd's folder."""
+    """Return an absolute path: relative ones count from the file's folder, credential:NAME from
+    systemd's folder."""
     text = text_of(value)
     if not text or "\0" in text:
         raise wrong("this must be the path of a file")
@@ -164,7 +168,8 @@ def http_url(value: Any) -> str:
 
 
 def origin(value: Any) -> str:
-    """Return a web origin as browsers write it: scheme, host, and the port where it is not the scheme's own."""
+    """Return a web origin as browsers write it: scheme, host, and the port where it is not the
+    scheme's own."""
     parts = urlsplit(http_url(value))
     if parts.path:
         raise wrong(f"“{value}” is an address with a path; an origin is only https://host[:port]")

@@ -8,7 +8,8 @@ SPELLED = {"Route": Route.spellings, "OriginOptions": OriginOptions.spellings}
 
 
 def json_schema() -> dict[str, Any]:
-    """Return the schema (draft 2020-12). Every scalar is text to the loader; here it has its meaning's type."""
+    """Return the schema (draft 2020-12). Every scalar is text to the loader; here it has its
+    meaning's type."""
     schema = Config.model_json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "sekisho.yml"
@@ -22,7 +23,8 @@ def json_schema() -> dict[str, Any]:
 
 
 def nullable(shape: dict[str, Any]) -> dict[str, Any]:
-    """Allow `key:` with nothing after it, which is the same as no key; defaults that are ours to format are left out."""
+    """Allow `key:` with nothing after it, which is the same as no key; defaults that are ours to
+    format are left out."""
     shape = {key: value for key, value in shape.items() if key != "default"}
     choices = shape.get("anyOf", [])
     if {"type": "null"} in choices:

@@ -35,7 +35,8 @@ class Service(NamedTuple):
 
 
 def service(value: Any) -> Service:
-    """Return the service of http://…, https://…, unix:/path, unix+tls:/path, http_status:NNN or hello_world."""
+    """Return the service of http://…, https://…, unix:/path, unix+tls:/path, http_status:NNN or
+    hello_world."""
     text = text_of(value)
     if text == "hello_world":
         return Service("hello_world")
@@ -55,7 +56,8 @@ def service(value: Any) -> Service:
         raise wrong(f"“{text}” has no port that can be dialled") from error
     if parts.scheme not in ("http", "https"):
         raise wrong(
-            f"“{text}” is no service: write http://…, https://…, unix:/…, http_status:404 or hello_world"
+            f"“{text}” is no service: write http://…, https://…, unix:/…, http_status:404 or "
+            f"hello_world"
         )
     if not parts.hostname or parts.username is not None:
         raise wrong(f"“{text}” needs a host, and no user")

@@ -9,7 +9,8 @@ from edge.config.world import ConfigWorld, StoreObjects
 
 
 def public_url(config: Config) -> tuple[str, str]:
-    """Return scheme and port suffix of our URLs: ("https", "") or, in the demo, ("http", ":8080")."""
+    """Return scheme and port suffix of our URLs: ("https", "") or, in the demo, ("http",
+    ":8080")."""
     scheme, first = "https", config.listen[0].port if config.listen else 443
     if config.demo and config.plain:
         scheme, first = "http", config.plain[0].port

@@ -1,15 +1,16 @@
 """YAML text -> plain data that knows its places. Scalars stay text: the model gives them types.
 
-Anchors, aliases, merge keys and tags are errors at their place: they make a file mean what nobody reads in it."""
+Anchors, aliases, merge keys and tags are errors at their place: they make a file mean what nobody
+reads in it."""
 
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import yaml
 
-from edge.config.problem import Mark, did_you_mean
+from edge.config.problem import Mark
 
 NULLS = ("", "~", "null", "Null", "NULL")
 MAX_DEPTH = 32  # levels of nesting; a configuration needs about eight
@@ -17,26 +18,39 @@ MAX_DEPTH = 32  # levels of nesting; a configuration needs about eight
 Complain = Callable[[Mark, str], None]
 
 
+class RawMark(Protocol):
+    """A mark as libyaml's loader makes it, from 0: turned into a Mark only for what is shown."""
+
+    line: int
+    column: int
+
+
+def mark_at(raw: RawMark) -> Mark:
+    return Mark(raw.line + 1, raw.column + 1)
+
+
 class Map(dict[str, Any]):
-    """A mapping: `at` is its place, `keys_at` where each key stands, `values_at` where each value stands."""
+    """A mapping: `at` is its place, `keys_at` where each key stands, `values_at` where each value
+    stands."""
 
     __slots__ = ("at", "keys_at", "values_at")
-    at: Mark
-    keys_at: dict[str, Mark]
-    values_at: dict[str, Mark]
+    at: RawMark
+    keys_at: dict[str, RawMark]
+    values_at: dict[str, RawMark]
 
 
 class Items(list[Any]):
     """A list: `at` is its place, `items_at` where each item stands."""
 
     __slots__ = ("at", "items_at")
-    at: Mark
-    items_at: list[Mark]
+    at: RawMark
+    items_at: list[RawMark]
 
 
 @contextmanager
 def collector_off() -> Iterator[None]:
-    """Run without the garbage collector: a load makes a million objects and no cycle worth looking for."""
+    """Run without the garbage collector: a load makes a million objects and no cycle worth looking
+    for."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -47,7 +61,8 @@ def collector_off() -> Iterator[None]:
 
 
 def parse(text: bytes, complain: Complain) -> Map | None:
-    """Return the file's mapping, or None when there is none to speak of; every problem goes to complain."""
+    """Return the file's mapping, or None when there is none to speak of; every problem goes to
+    complain."""
     try:
         decoded = text.decode()
     except UnicodeDecodeError as error:
@@ -78,8 +93,28 @@ def parse(text: bytes, complain: Complain) -> Map | None:
     return data
 
 
+class TextLoader(yaml.CSafeLoader):  # type: ignore[misc]
+    """Scalars are text, whatever they look like: what PyYAML would take them for is neither asked
+    nor worth its time."""
+
+    TAGS = {  # noqa: RUF012
+        yaml.ScalarNode: "tag:yaml.org,2002:str",
+        yaml.SequenceNode: "tag:yaml.org,2002:seq",
+        yaml.MappingNode: "tag:yaml.org,2002:map",
+    }
+
+    def resolve(self, kind: Any, value: Any, implicit: Any) -> str:
+        return self.TAGS[kind]
+
+    def descend_resolver(self, current_node: Any, current_index: Any) -> None:
+        pass
+
+    def ascend_resolver(self) -> None:
+        pass
+
+
 def compose(text: str) -> yaml.Node | None:
-    loader = yaml.CSafeLoader(text)
+    loader = TextLoader(text)
     try:
         return loader.get_single_node()
     finally:
@@ -103,7 +138,8 @@ def unprintable(text: str) -> Mark | None:
 
 
 def aliases_refused(text: str, complain: Complain) -> bool:
-    """Return False when the file has an anchor or alias: nine lines of them unfold into a billion nodes."""
+    """Return False when the file has an anchor or alias: nine lines of them unfold into a billion
+    nodes."""
     if "&" not in text:
         return True  # an alias without an anchor is an error of YAML itself
     clean = True
@@ -119,10 +155,10 @@ def aliases_refused(text: str, complain: Complain) -> bool:
 
 
 def mark_of(node: yaml.Node) -> Mark:
-    return Mark(node.start_mark.line + 1, node.start_mark.column + 1)
+    return mark_at(node.start_mark)
 
 
-PLAIN_TAGS = {"tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"}
+PLAIN_TAGS = frozenset(TextLoader.TAGS.values())
 
 
 class Converter:
@@ -130,44 +166,40 @@ class Converter:
         self.complain = complain
 
     def convert(self, node: yaml.Node, depth: int) -> Any:
+        if node.tag not in PLAIN_TAGS:
+            self.complain(mark_of(node), f"a tag ({node.tag}) is not allowed")
+        kind = type(node)
+        if kind is yaml.ScalarNode:
+            value = node.value
+            return None if node.style is None and value in NULLS else value
         if depth > MAX_DEPTH:
             self.complain(mark_of(node), f"nested deeper than {MAX_DEPTH} levels")
             return None
-        if isinstance(node, yaml.ScalarNode):
-            if node.style is None and node.value in NULLS:
-                return None
-            if node.tag.startswith("!") or (node.style and node.tag != "tag:yaml.org,2002:str"):
-                self.complain(mark_of(node), f"a tag ({node.tag}) is not allowed")
-            return node.value
-        if node.tag not in PLAIN_TAGS:
-            self.complain(mark_of(node), f"a tag ({node.tag}) is not allowed")
-        if isinstance(node, yaml.SequenceNode):
-            items = Items(self.convert(child, depth + 1) for child in node.value)
-            items.at = mark_of(node)
-            items.items_at = [mark_of(child) for child in node.value]
+        if kind is yaml.SequenceNode:
+            items = Items([self.convert(child, depth + 1) for child in node.value])
+            items.at = node.start_mark
+            items.items_at = [child.start_mark for child in node.value]
             return items
         return self.mapping(node, depth)
 
     def mapping(self, node: yaml.Node, depth: int) -> Map:
         data = Map()
-        data.at, data.keys_at, data.values_at = mark_of(node), {}, {}
+        keys_at: dict[str, RawMark] = {}
+        values_at: dict[str, RawMark] = {}
+        data.at, data.keys_at, data.values_at = node.start_mark, keys_at, values_at
         for key_node, value_node in node.value:
-            place = mark_of(key_node)
-            if not isinstance(key_node, yaml.ScalarNode):
-                self.complain(place, "a key is a word")
+            if type(key_node) is not yaml.ScalarNode:
+                self.complain(mark_of(key_node), "a key is a word")
                 continue
             key = key_node.value
             if key == "<<" and key_node.style is None:
-                self.complain(place, "a merge key (<<) is not allowed: write the keys out")
+                sentence = "a merge key (<<) is not allowed: write the keys out"
+                self.complain(mark_of(key_node), sentence)
                 continue
             if key in data:
-                first = data.keys_at[key]
-                self.complain(place, f"“{key}” is here twice; the first is in line {first.line}")
+                sentence = f"“{key}” is here twice; the first is in line {keys_at[key].line + 1}"
+                self.complain(mark_of(key_node), sentence)
                 continue
             data[key] = self.convert(value_node, depth + 1)
-            data.keys_at[key], data.values_at[key] = place, mark_of(value_node)
+            keys_at[key], values_at[key] = key_node.start_mark, value_node.start_mark
         return data
-
-
-def unknown_key(key: str, known: list[str]) -> str:
-    return f"there is no key “{key}” here{did_you_mean(key, known)}"

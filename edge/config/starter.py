@@ -3,7 +3,8 @@
 STARTER = """\
 # Sekisho. Check this file with `sekisho edge check`; every key is told in docs/configuration.md.
 
-# Sign-in happens here, and connectors come to tunnel.{auth_domain}: both names must lead to this machine.
+# Sign-in happens here, and connectors come to tunnel.{auth_domain}: both names must lead to this
+# machine.
 auth_domain: {auth_domain}
 
 listen: ["0.0.0.0:443", "[::]:443"]
@@ -33,7 +34,7 @@ identity_providers:
   #   groups_claim: groups
 
 routes:                                  # where host names lead
-  - {{hostname: wiki.{domain}, tunnel: office}}          # `sekisho tunnel create office` makes the tunnel
+  - {{hostname: wiki.{domain}, tunnel: office}}   # `sekisho tunnel create office` makes the tunnel
   # - {{hostname: grafana.{domain}, service: "http://10.0.0.7:3000"}}   # or dialled from here
 
 applications:                            # what is protected, and for whom

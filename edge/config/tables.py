@@ -1,7 +1,9 @@
-"""Sets and address ranges as the snapshot holds them. A table is known by the digest of its content."""
+"""Sets and address ranges as the snapshot holds them. A table is known by the digest of its
+content."""
 
 import hashlib
 import heapq
+import itertools
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -65,7 +67,7 @@ def disjoint(ranges: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
     out: list[tuple[int, int, int]] = []
     open_now: list[tuple[int, int]] = []  # (rule, last)
     at = 0
-    for border, following in zip(borders, borders[1:], strict=False):
+    for border, following in itertools.pairwise(borders):
         while at < len(opening) and opening[at][0] <= border:
             heapq.heappush(open_now, (opening[at][2], opening[at][1]))
             at += 1

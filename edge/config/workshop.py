@@ -1,4 +1,5 @@
-"""A running configuration: what was parsed and compiled is kept, so that one change costs one change."""
+"""A running configuration: what was parsed and compiled is kept, so that one change costs one
+change."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,7 +30,8 @@ class Workshop:
         return loaded
 
     def changed(self) -> bool:
-        """Tell whether a file (or a folder with included files) looks different than at the last load."""
+        """Tell whether a file (or a folder with included files) looks different than at the last
+        load."""
         return any(stat_of(Path(path)) != stamp for path, stamp in self.seen.items())
 
     def compile(
@@ -47,5 +49,6 @@ class Workshop:
         )
 
     def running(self, applications: Mapping[str, Mapping[str, Any]]) -> None:
-        """Say which applications run now (a snapshot's settings["applications"]): renames are noticed against them."""
+        """Say which applications run now (a snapshot's settings["applications"]): renames are
+        noticed against them."""
         self.previous = applications

@@ -22,7 +22,8 @@ class StoreObjects:
 
 @dataclass(frozen=True)
 class InstallationKeys:
-    """What the installation's key store gives to a snapshot. Public, or secret only to strangers' guesses."""
+    """What the installation's key store gives to a snapshot. Public, or secret only to strangers'
+    guesses."""
 
     aud_key: bytes  # HMAC key of AUD tags and ids
     hash_key: bytes  # 16 bytes: key of the look-up tables
@@ -44,7 +45,7 @@ class ConfigWorld:
         self.items = items  # by list name
         self.groups: dict[str, Group] = {group.name: group for group in config.groups}
         self._group_names = {w: g.name for g in config.groups for w in (g.id, g.name) if w}
-        self._lists = {
+        self._lists: dict[tuple[str, str], str] = {
             (one.type, w): one.name for one in config.lists for w in (one.id, one.name) if w
         }
         self._providers: dict[str, str] = {}

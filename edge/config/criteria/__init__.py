@@ -1,6 +1,7 @@
 """The criteria that rules may name: one written-out table, one file for each.
 
-To add one: a file here, its row below, an Op and its function in _fastpath (snapshot.pxd, policy.pyx), and the same in
+To add one: a file here, its row below, an Op and its function in _fastpath (snapshot.pxd,
+policy.pyx), and the same in
 tests/kit/policy_reference.py."""
 
 from edge.config.criteria import (

@@ -1,4 +1,5 @@
-"""What a criterion is: how its value is read, what it refers to, and what the evaluator asks for it."""
+"""What a criterion is: how its value is read, what it refers to, and what the evaluator asks for
+it."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -44,11 +45,13 @@ class Criterion:
         raise NotImplementedError
 
     def references(self) -> Iterable[tuple[str, str]]:
-        """Yield (kind, name or id) of what must exist: provider, group, email list, ip list, service token."""
+        """Yield (kind, name or id) of what must exist: provider, group, email list, ip list,
+        service token."""
         return ()
 
     def ask(self, world: World) -> Ask:
-        """Return what the evaluator asks; every reference exists (a missing service token never matches)."""
+        """Return what the evaluator asks; every reference exists (a missing service token never
+        matches)."""
         raise NotImplementedError
 
     def text(self) -> str:

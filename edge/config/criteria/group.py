@@ -1,4 +1,5 @@
-"""group: a rule group of the configuration, true when its own include, require and exclude say so."""
+"""group: a rule group of the configuration, true when its own include, require and exclude say
+so."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

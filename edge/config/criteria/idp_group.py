@@ -1,4 +1,5 @@
-"""idp_group: a group that the provider swore. Under Cloudflare's names azure_ad, okta, gsuite and github_organization it is
+"""idp_group: a group that the provider swore. Under Cloudflare's names azure_ad, okta, gsuite and
+github_organization it is
 the same question: they differ in how their value is written."""
 
 from collections.abc import Iterable

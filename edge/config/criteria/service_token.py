@@ -1,4 +1,5 @@
-"""service_token: one service token, by name or id. Tokens live in the store, so a name may not exist yet: it never matches."""
+"""service_token: one service token, by name or id. Tokens live in the store, so a name may not
+exist yet: it never matches."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -11,7 +11,7 @@ import click
 
 from edge.cli.admin_client import DEFAULT_CONFIG
 from edge.config import Loaded, load
-from edge.config.schema import json_schema
+from edge.config import schema as json_schema
 from edge.config.starter import starter
 from edge.identity.keys import MasterKey
 from edge.server.folder import Folder

@@ -12,6 +12,7 @@ from edge.config.compile import (
     ConfigRefused,
     compile_snapshot,
 )
+from edge.config.json_schema import schema
 from edge.config.load import Loaded, load
 from edge.config.problem import Problem
 from edge.config.workshop import Workshop
@@ -26,4 +27,5 @@ __all__ = [
     "Workshop",
     "compile_snapshot",
     "load",
+    "schema",
 ]

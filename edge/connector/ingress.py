@@ -15,7 +15,7 @@ from typing import Any
 import re2
 
 from edge.config.problem import Mark, Problem, did_you_mean
-from edge.config.source import Items, Map, parse
+from edge.config.source import Items, Map, RawMark, mark_at, parse
 from edge.connector.origin_request import ORIGIN_KEYS, OriginRequest, read_origin_request
 from edge.connector.scalars import read_address, read_duration, read_number, read_text
 from edge.connector.service import (
@@ -49,7 +49,7 @@ KEYS = {
 }  # fmt: skip
 RULE_KEYS = {"hostname", "path", "service", "originRequest"}
 
-Complain = Callable[[Mark, str, str], None]
+Complain = Callable[[RawMark, str, str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +139,13 @@ def read_text_of(text: bytes, path: Path) -> Read:
     """Check a configuration's text; `path` names it in problems, files are relative to it."""
     problems: list[Problem] = []
 
-    def complain(mark: Mark, sentence: str, level: str = "error") -> None:
-        problems.append(Problem(str(path), mark.line, mark.column, sentence, level))
+    def unreadable(mark: Mark, sentence: str) -> None:
+        problems.append(Problem(str(path), mark.line, mark.column, sentence))
 
-    document = parse(text, complain)
+    def complain(mark: RawMark, sentence: str, level: str = "error") -> None:
+        problems.append(Problem(str(path), *mark_at(mark), sentence, level))
+
+    document = parse(text, unreadable)
     settings = _settings(document, path, complain) if document is not None else None
     ordered = tuple(sorted(problems, key=lambda one: (one.line, one.column)))
     if any(one.level == "error" for one in ordered):
@@ -280,7 +283,7 @@ def _rules(
 
 def _rule(
     values: Map,
-    mark: Mark,
+    mark: RawMark,
     index: int,
     last: bool,
     defaults: OriginRequest,
@@ -332,7 +335,7 @@ def _rule(
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 
 
-def _hostname(text: str, mark: Mark, complain: Complain) -> str:
+def _hostname(text: str, mark: RawMark, complain: Complain) -> str:
     """Return the normal form: lower case, punycode, no trailing dot; "" for any host."""
     if text in ("", "*"):
         return ""
@@ -357,7 +360,7 @@ def _hostname(text: str, mark: Mark, complain: Complain) -> str:
     return f"*.{rest}" if star else rest
 
 
-def _check_pattern(pattern: str, mark: Mark, complain: Complain) -> None:
+def _check_pattern(pattern: str, mark: RawMark, complain: Complain) -> None:
     if not pattern:
         return
     if len(pattern.encode()) > MAX_PATTERN:

@@ -16,11 +16,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edge.config.problem import Mark, did_you_mean
-from edge.config.source import Map
+from edge.config.problem import did_you_mean
+from edge.config.source import Map, RawMark
 from edge.connector.scalars import read_boolean, read_duration, read_number, read_text
 
-Complain = Callable[[Mark, str, str], None]
+Complain = Callable[[RawMark, str, str], None]
 
 ORIGIN_KEYS = (
     "connectTimeout", "tlsTimeout", "tcpKeepAlive", "noHappyEyeballs", "keepAliveConnections",
@@ -58,7 +58,7 @@ class OriginRequest:
 
 
 def read_origin_request(
-    values: Any, mark: Mark, base: OriginRequest, folder: Path, complain: Complain
+    values: Any, mark: RawMark, base: OriginRequest, folder: Path, complain: Complain
 ) -> OriginRequest:
     """Return the options of one `originRequest` mapping over those of the file's top level."""
     if not isinstance(values, Map):

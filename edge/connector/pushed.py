@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from edge.connector.ingress import Rule, Settings, read_text_of
 from edge.connector.service import is_link_local

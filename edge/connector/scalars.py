@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from edge.config.problem import Mark
-from edge.config.source import Map
+from edge.config.source import Map, RawMark
 
-Complain = Callable[[Mark, str, str], None]
+Complain = Callable[[RawMark, str, str], None]
 
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?", re.ASCII)
 

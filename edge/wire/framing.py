@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-import msgpack  # type: ignore[import-untyped]
+import msgpack
 
 from edge.wire.errors import BadMessage
 from edge.wire.messages import Message, parse

@@ -7,19 +7,19 @@ from edge.config.model import Config, OriginOptions, Route
 SPELLED = {"Route": Route.spellings, "OriginOptions": OriginOptions.spellings}
 
 
-def json_schema() -> dict[str, Any]:
+def schema() -> dict[str, Any]:
     """Return the schema (draft 2020-12). Every scalar is text to the loader; here it has its
     meaning's type."""
-    schema = Config.model_json_schema()
-    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    schema["title"] = "sekisho.yml"
+    found = Config.model_json_schema()
+    found["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    found["title"] = "sekisho.yml"
     for name, spellings in SPELLED.items():
-        properties = schema["$defs"][name]["properties"]
+        properties = found["$defs"][name]["properties"]
         properties.update({theirs: properties[ours] for theirs, ours in spellings.items()})
-    for part in (schema, *schema["$defs"].values()):
+    for part in (found, *found["$defs"].values()):
         for key, shape in part.get("properties", {}).items():
             part["properties"][key] = nullable(shape)
-    return schema
+    return found
 
 
 def nullable(shape: dict[str, Any]) -> dict[str, Any]:

@@ -127,7 +127,6 @@ class OpenIdProvider:
             method = "none"
         try:
             async with asyncio.timeout(TIMEOUT):
-                # The client holds no token: `_fetch_token` returns one and the caller drops it.
                 answer: Mapping[str, Any] = await self._client._fetch_token(
                     discovered.url("token_endpoint"),
                     body=self._token_body(code, verifier),
@@ -145,6 +144,8 @@ class OpenIdProvider:
             ) from error
         except (ValueError, TypeError, AttributeError, KeyError) as error:
             raise ProviderFailed("provider-answer-invalid", "token endpoint: not JSON") from error
+        finally:
+            self._client.token = None  # the library keeps the last one; nobody's may stay (M17)
         if not isinstance(answer, Mapping) or not isinstance(answer.get("id_token"), str):
             raise ProviderFailed("provider-answer-invalid", "token endpoint: no id_token")
         return answer

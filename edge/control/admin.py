@@ -50,7 +50,7 @@ async def body_of(request: Request) -> Answer:
             raise NotDone(f"the request is over {MAX_BODY} bytes", 413)
     try:
         body = json.loads(raw or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         raise NotDone("the request is not JSON", 400) from None
     if not isinstance(body, dict):
         raise NotDone("the request is not a JSON object", 400)

@@ -3,18 +3,21 @@
 import asyncio
 import gc
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 from _fastpath.snapshot import Snapshot
+from _fastpath.tls import TicketKeys
 from edge.config import InstallationKeys, Loaded, StoreObjects, Workshop
 from edge.config.compile import ConfigRefused
 from edge.control.pages import PAGE_HEADERS, prepared_pages
 from edge.identity.keys import KeyStore
 from edge.identity.world import World
-from edge.server.folder import Folder, newest
+from edge.server.certificates import contexts_of
+from edge.server.folder import newest
 from edge.server.outlook import world_of
+from edge.server.plan import Plan
 from edge.server.publish import Built, Refused
+from edge.server.start import restart_needed
 from edge.store import Store, StoreUnavailable
 
 AUTH_DOMAIN = "\0auth-domain"  # a name that no application can have: NUL is refused in names
@@ -26,20 +29,23 @@ class Assembly:
     """The running configuration, and how the next one is made. Holds the last one that was good."""
 
     def __init__(
-        self, path: Path, store: Store, keys: KeyStore, *,
+        self, plan: Plan, store: Store, keys: KeyStore, *,
         service_tokens: ServiceTokens, wall: Callable[[], float],
     ) -> None:
-        self.workshop = Workshop(path)
+        self.plan = plan
+        self.workshop = Workshop(plan.config)
         self.store = store
         self.keys = keys
         self.service_tokens = service_tokens
         self.wall = wall
         self.loaded: Loaded | None = None
         self.world: World | None = None
+        self.tunnels: dict[str, str] = {}  # id -> name, of the running snapshot
 
-    def remember(self, folder: Folder) -> None:
+    def remember(self) -> None:
         """Learn from the last snapshot what ran: a rename without `aud` is noticed."""
-        snapshot = newest(folder.snapshots, lambda number, path: Snapshot.open(path))
+        folder = self.plan.folder.snapshots
+        snapshot = newest(folder, lambda number, path: Snapshot.open(path))
         if snapshot is not None:
             self.workshop.running(snapshot.settings["applications"])
 
@@ -71,8 +77,11 @@ class Assembly:
         def adopt() -> None:
             self.loaded, self.world = running, world
             self.workshop.running(snapshot.settings["applications"])
+            tunnels = snapshot.settings["tunnels"]
+            self.tunnels = {ident: one["name"] for ident, one in tunnels.items()}
 
-        return Built(data, [str(problem) for problem in running.warnings], adopt)
+        warnings = [str(problem) for problem in running.warnings]
+        return Built(data, [*warnings, *restart_needed(self.plan, running)], adopt)
 
     async def _objects(self) -> StoreObjects:
         tunnels = {thing.name: thing.id for thing in await self.store.objects.list("tunnel")}
@@ -91,7 +100,12 @@ class Assembly:
         data = self.workshop.compile(
             loaded, version=version, objects=objects, keys=keys, extra=_pages()
         )
-        snapshot = Snapshot(data)  # what no worker could load is never written
+        # What no worker could load is never written: neither bytes nor certificates
+        snapshot = Snapshot(data)
+        try:
+            contexts_of(snapshot.settings, self.plan.folder, TicketKeys())
+        except ValueError as error:
+            raise Refused([f"{self.plan.config}: {error}"]) from error
         return data, snapshot, world_of(loaded, snapshot, objects, keys)
 
 

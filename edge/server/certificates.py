@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from _fastpath.tls import TicketKeys, TlsContexts, TlsError, certificate_names
+from _fastpath.tls import TicketKeys, TlsContexts, certificate_names
 from edge.server.folder import Folder, write_atomic
 
 TUNNEL_CERTIFICATE = "tunnel.pem"  # edge's certificate for tunnel.<auth_domain>, then its key
@@ -21,8 +21,8 @@ def contexts_of(settings: dict[str, Any], folder: Folder, tickets: TicketKeys) -
         pem = certificate.read_bytes()
         try:
             contexts.add(certificate_names(pem), pem, key.read_bytes())
-        except TlsError as error:
-            raise ValueError(f"{certificate}: {error}") from error
+        except ValueError as error:
+            raise ValueError(f"{certificate} with {key} can't be used: {error}") from error
     _add_tunnel(contexts, settings["auth_domain"], folder)
     return contexts
 

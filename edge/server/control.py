@@ -35,7 +35,7 @@ from edge.server.operations import NodeOperations
 from edge.server.plan import Plan, inherited_plan
 from edge.server.publish import Outcome, Publisher
 from edge.server.tickets import ticket_keys
-from edge.server.web import WebServer
+from edge.server.web import OnceConfigured, WebServer
 from edge.store import Store, StoreRefused, StoreUnavailable
 
 EX_TEMPFAIL = 75
@@ -63,7 +63,7 @@ class Control:
         self.keys = keys
         master = os.getppid()
         self.assembly = Assembly(
-            Path(plan.config), store, keys,
+            plan, store, keys,
             service_tokens=lambda now: self.desk.service_tokens.for_snapshot(now), wall=wall,
         )
         self.publisher = Publisher(
@@ -255,7 +255,7 @@ class Control:
         loop.add_reader(self.channel.sock, self._on_channel)
         self.spawn(self._beat(), "beat")
         await self.desk.start()
-        self.assembly.remember(self.plan.folder)
+        self.assembly.remember()
         outcome = await self.publisher.reload("start")
         if not outcome.ok and self.publisher.current is None:
             raise SystemExit(EX_REFUSED)
@@ -266,7 +266,8 @@ class Control:
             await self._keep_tunnel_files()
         await self.publisher.feed.start(feed)
         folder = self.plan.folder
-        await self._serve(build_public(self.desk), bind_unix(folder.public_socket), "public")
+        public = OnceConfigured(build_public(self.desk), lambda: self.assembly.world is not None)
+        await self._serve(public, bind_unix(folder.public_socket), "public")
         admin = build_admin(self.operations, routes(self.tunnels))
         await self._serve(admin, bind_unix(folder.admin_socket), "admin")
         if self.plan.monitor is not None:

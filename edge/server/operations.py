@@ -69,8 +69,11 @@ class NodeOperations:
         )
 
     def _tunnels(self) -> list[Answer]:
-        """One row per tunnel that has links: how many, over how many replicas, on which workers."""
-        rows: dict[str, dict[str, Any]] = {}
+        """One row per tunnel: how many links, over how many replicas, on which workers."""
+        rows: dict[str, dict[str, Any]] = {
+            ident: {"id": ident, "links": 0, "replicas": set(), "workers": set()}
+            for ident in self.assembly.tunnels
+        }
         for peer in self.publisher.feed.peers.values():
             for link in peer.links:
                 tunnel = str(link.get("tunnel", ""))
@@ -82,7 +85,8 @@ class NodeOperations:
                 row["workers"].add(peer.slot)
         return [
             {
-                "id": row["id"], "links": row["links"], "replicas": len(row["replicas"]),
+                "id": row["id"], "name": self.assembly.tunnels.get(row["id"], ""),
+                "links": row["links"], "replicas": len(row["replicas"]),
                 "workers": sorted(row["workers"]),
             }
             for row in rows.values()

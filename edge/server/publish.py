@@ -138,9 +138,10 @@ class Publisher:
                 built = await self.assemble.build(version, reread=reread)
                 current = self._described(version, built.data)
                 await asyncio.to_thread(self._write_snapshot, version, built.data)
-            except (Refused, OSError) as error:
-                problems = error.problems if isinstance(error, Refused) else [str(error)]
-                outcome = Outcome(self.version, cause, self.wall(), problems)
+            except Exception as error:
+                # Also a mistake of ours: whatever it is, the old version stays and the next
+                # attempt is free to come
+                outcome = Outcome(self.version, cause, self.wall(), _problems(error))
             else:
                 built.adopt()
                 self.current = current
@@ -258,6 +259,15 @@ class Publisher:
 
 def _key(entry: Message) -> tuple[Any, ...]:
     return entry.get("kind"), entry.get("id"), entry.get("epoch")
+
+
+def _problems(error: Exception) -> list[str]:
+    if isinstance(error, Refused):
+        return error.problems
+    if isinstance(error, OSError):
+        return [str(error)]
+    log.error("a snapshot could not be built", exc_info=error)
+    return [f"an error in Sekisho itself: {error!r}"]
 
 
 def _report(outcome: Outcome) -> None:

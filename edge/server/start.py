@@ -69,6 +69,24 @@ def plan_of(loaded: Loaded) -> Plan:
     )
 
 
+def restart_needed(plan: Plan, loaded: Loaded) -> list[str]:
+    """Return a sentence for each changed key that only a restart puts into force."""
+    try:
+        wanted = plan_of(loaded)
+    except StartRefused as refused:
+        return [f"warning: after a restart: {problem}" for problem in refused.problems]
+    keys = {
+        "listeners": "listen, plain, redirect, tunnel_listen, proxy_protocol",
+        "workers": "workers", "state": "state", "state_folder": "state_folder",
+        "run_folder": "run_folder", "master_key_file": "master_key_file", "monitor": "monitor",
+        "drain": "timeouts.drain",
+    }
+    return [
+        f"{plan.config}: warning: {name} changed; it takes effect when the edge is restarted"
+        for field, name in keys.items() if getattr(wanted, field) != getattr(plan, field)
+    ]
+
+
 def exec_master(path: Path) -> NoReturn:
     """Turn this process into the master of the edge that `path` configures; raises StartRefused."""
     loaded = load(path)

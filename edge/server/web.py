@@ -8,10 +8,12 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import uvicorn
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from edge.server.feed import peer_of
@@ -33,6 +35,29 @@ class OwnUserOnly(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self.transport is not None:  # refused above
             super().data_received(data)
+
+
+class OnceConfigured:
+    """Answers 503 while there is no configuration that sign-in could follow.
+
+    So it is when a new control process finds a broken file: the workers go on with the last good
+    snapshot, and people who are signed in notice nothing."""
+
+    def __init__(self, app: ASGIApp, configured: Callable[[], bool]) -> None:
+        self.app = app
+        self.configured = configured
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or self.configured():
+            await self.app(scope, receive, send)
+            return
+        answer = JSONResponse(
+            {"type": "about:blank", "title": "service unavailable", "status": 503,
+             "reason": "control-down"},
+            503, {"Retry-After": "10", "Cache-Control": "no-store"},
+            media_type="application/problem+json",
+        )
+        await answer(scope, receive, send)
 
 
 class WebServer(uvicorn.Server):

@@ -5,6 +5,7 @@ import json
 import signal
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
@@ -249,3 +250,70 @@ def _there(pid):
     from tests.kit.bare_node import alive
 
     return alive(pid)
+
+
+def test_control_that_comes_back_to_a_broken_file(edge, node):
+    """Traffic goes on from the last good snapshot; sign-in is a clear 503 until it is mended."""
+    edge.write(node.text() + "\nlisten_on: x\n")
+    before = edge.pids()["control"]
+    edge.kill("control")
+    assert node.get().status == 200
+    edge.wait_ready()
+    assert edge.pids()["control"] != before
+    assert node.get().status == 200
+    answer = node.get("login", "/cdn-cgi/access/certs")
+    assert answer.status == 503
+    status = edge.status()
+    assert not status["last_reload"]["ok"] and status["ready"]
+    edge.write(node.text())
+    wait_until(lambda: node.get("login", "/cdn-cgi/access/certs").status == 200, 10)
+
+
+def test_keys_that_only_a_restart_changes_are_said(edge, node):
+    edge.write(node.text().replace("workers: 2", "workers: 3"))
+    done = command(edge, "reload")
+    assert "workers changed; it takes effect when the edge is restarted" in done.stderr
+    edge.write(node.text())
+    command(edge, "reload")
+
+
+def test_certificate_that_no_worker_could_load_is_refused(edge, node):
+    folder = node.folder
+    (folder / "c.pem").write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    key = folder / "c.key"
+    key.write_text("no key")
+    key.chmod(0o600)
+    edge.write(node.text() + f"certificates: [{{certificate: {folder}/c.pem, key: {key}}}]\n")
+    done = command(edge, "reload", check=False)
+    assert done.returncode == 2 and f"{folder}/c.pem with {key} can't be used" in done.stderr
+    assert node.get().status == 200
+    edge.write(node.text())
+    command(edge, "reload")
+
+
+def test_nothing_secret_is_shown(edge, node):
+    """Secrets of service tokens, keys and people's addresses: not in metrics, status or journal."""
+    made = json.loads(command(edge, "service-token", "create", "spy", "--json").stdout)
+    secret = made["client_secret"]
+    assert node.get(
+        "wiki", CF_Access_Client_Id=made["client_id"], CF_Access_Client_Secret=secret
+    ).status == 200
+    master_key = (edge.state / "keys" / "master.key").read_text().split()[-1]
+    shown = {
+        "metrics": node.monitored("/metrics")[1],
+        "status": command(edge, "status", "--json").stdout,
+        "journal": edge.text(),
+        "access log": (node.folder / "access.log").read_text(),
+        "snapshot": b"".join(
+            path.read_bytes() for path in (edge.state / "snapshots").iterdir()
+        ).decode("latin-1"),
+        "arguments": "".join(
+            f"/proc/{pid}/cmdline {Path(f'/proc/{pid}/cmdline').read_text()}"
+            for pid in edge.pids().values()
+        ),
+    }
+    for place, text in shown.items():
+        assert secret not in text, place
+        assert master_key not in text, place
+        assert "@" not in shown["metrics"]
+    command(edge, "service-token", "delete", "spy")

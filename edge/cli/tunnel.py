@@ -205,7 +205,11 @@ def token(
 @tunnel.command()
 @click.argument("name")
 @click.option("-c", "--connector-id", "replica", default="", help="Only this replica's links.")
-@click.option("--edge-config", type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--edge-config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The edge's configuration (default: /etc/sekisho/sekisho.yml).",
+)
 def cleanup(name: str, replica: str, edge_config: Path | None) -> None:
     """Close a tunnel's links; connectors that live dial again."""
     with _asking(edge_config) as client:

@@ -177,6 +177,8 @@ class Control:
 
     def _on_outcome(self, outcome: Outcome) -> None:
         self.channel.send("status", status=self._status(outcome))
+        if outcome.ok and self.servers:  # the auth domain, and with it the tunnel's name, may be new
+            self.spawn(self._keep_tunnel_files(), "tunnel files")
 
     def _status(self, outcome: Outcome) -> str:
         if outcome.ok:

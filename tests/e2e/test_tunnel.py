@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.kit.edge_process import SEKISHO, EdgeProcess, edge_process, free_port, wait_until
-from tests.kit.origin import RecordingOrigin
+from tests.kit.origin import OK, RecordingOrigin
 
 CONFIG = """
 auth_domain: login.sekisho.localhost
@@ -26,9 +26,10 @@ mail: {{server: "smtp://127.0.0.1:1", from: "access@sekisho.localhost"}}
 routes:
   - {{hostname: wiki.sekisho.localhost, tunnel: office}}
   - {{hostname: gone.sekisho.localhost, tunnel: office}}
+  - {{hostname: hello.sekisho.localhost, tunnel: office}}
 applications:
   - name: Wiki
-    domains: [wiki.sekisho.localhost, gone.sekisho.localhost]
+    domains: [wiki.sekisho.localhost, gone.sekisho.localhost, hello.sekisho.localhost]
     policies: [{{name: All, decision: bypass, include: [everyone]}}]
 """
 
@@ -55,13 +56,14 @@ class Office:
             f"metrics: 127.0.0.1:{self.monitor}\n"
             "ingress:\n"
             f"- {{hostname: wiki.sekisho.localhost, service: 'http://127.0.0.1:{self.origin.port}'}}\n"
+            "- {hostname: hello.sekisho.localhost, service: hello_world}\n"
             "- service: http_status:404\n"
         )
         with (self.folder / "connector.log").open("ab") as log:
             self.connector = subprocess.Popen(
                 [*SEKISHO, "tunnel", "--config", str(config), "run"], stderr=log
             )
-        wait_until(lambda: self.ready()[0] == 200, 20)
+        wait_until(lambda: self.ready()[1].get("readyConnections") == 4, 20)
 
     def ready(self) -> tuple[int, dict[str, Any]]:
         try:
@@ -111,6 +113,34 @@ def test_every_worker_reaches_it(office: Office) -> None:
 
 def test_service_of_the_table_is_answered_by_the_edge(office: Office) -> None:
     assert office.get("gone")[0] == 404
+    status, page = office.get("hello")
+    assert status == 200 and page
+
+
+def test_J19_malformed_answer_fails_that_request_only(office: Office) -> None:
+    office.origin.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx"
+    try:
+        assert [office.get()[0] for _ in range(4)] == [502] * 4
+    finally:
+        office.origin.answer = OK
+    assert office.get() == (200, b"ok\n")
+    assert office.ready()[1]["readyConnections"] == 4
+
+
+def test_connector_drains_at_sigterm_and_a_replica_serves_on(office: Office) -> None:
+    first, office.connector = office.connector, None
+    monitor, office.monitor = office.monitor, free_port()
+    office.run()  # the replica
+    assert first is not None
+    assert [office.get()[0] for _ in range(8)] == [200] * 8  # pooled streams on both
+    begun = time.monotonic()
+    first.send_signal(signal.SIGTERM)
+    answers = []
+    while first.poll() is None and time.monotonic() - begun < 10:
+        answers.append(office.get()[0])
+    assert (first.returncode, set(answers)) == (0, {200})
+    assert time.monotonic() - begun < 5  # idle streams don't hold it
+    assert monitor != office.monitor
 
 
 def test_credentials_file_is_secret_and_dials_an_address(office: Office) -> None:

@@ -51,6 +51,11 @@ cdef class Carrier(MuxEvents):
     cdef int ended(self) except -1                     # hook: after gone()
 
 
+cdef class Way:
+    """Where a stream leads beyond its carrier: a link in another worker."""
+    cdef bint closed                                   # nothing new may go there
+
+
 cdef class MuxPipe(Pipe):
     """A mux stream behind the Pipe interface, with back-pressure both ways: while paused it keeps what arrives
     (never more than the receive window) and lets the window run out."""
@@ -68,6 +73,7 @@ cdef class MuxPipe(Pipe):
     cdef bint finished                                 # the receiver had its last call
     cdef bint turn_planned
     cdef bint parted                                   # both FINs are through: the mux has forgotten the stream
+    cdef Way way                                       # of a relayed stream; else None
     cdef Inbound inbound                               # who takes the stream header, at the accepting end; else None
     cdef int feed(self, const uint8_t* p, size_t n) except -1
     cdef int hand_up(self) except -1

@@ -86,6 +86,7 @@ cdef class Carrier(MuxEvents):
         self.mux = mux_new(self, client, accept_streams, MAX_STREAMS, now_us())
         pipe.receiver = self.ear
         if isinstance(pipe, TcpPipe):
+            (<TcpPipe>pipe).ready = None   # its result is the pipe: a cycle
             keep_queue_short((<TcpPipe>pipe).transport)
         if client:
             self.control = self.mux.open(now_us())
@@ -322,6 +323,11 @@ cdef int close_soon(Carrier carrier, int reason) except -1:
 
 
 @cython.final
+cdef class Way:
+    pass
+
+
+@cython.final
 cdef class MuxPipe(Pipe):
     # -- the stream calls us -----------------------------------------------------------------------
 
@@ -536,7 +542,7 @@ cdef class MuxPipe(Pipe):
     cdef bint alive(self) noexcept:
         # Asked by pools: a link that drains serves what runs on it and is kept for nothing new.
         return (not self.closing and not self.saw_end and not self.carrier.draining
-                and self.stream.open_for_write())
+                and not (self.way is not None and self.way.closed) and self.stream.open_for_write())
 
 
 cdef MuxPipe pipe_new(Carrier carrier, Stream s, int waiting):
@@ -669,6 +675,8 @@ cdef class Inbound:
             return
         if not self.transparent:
             self.pipe.write(&zero, 1)
+        if isinstance(self.far.here, TcpPipe):
+            (<TcpPipe>self.far.here).ready = None      # its result is the pipe: a cycle
         self.near.there = self.far.here
         self.far.there = self.pipe
         self.pipe.resume()

@@ -5,7 +5,7 @@ service and link, open() for a stream when the pool has none."""
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-from _fastpath.carrier cimport Carrier
+from _fastpath.carrier cimport Carrier, Way
 from _fastpath.endpoint cimport Pipe, Receiver
 from _fastpath.slice cimport Slice
 
@@ -100,6 +100,7 @@ cdef class Remote:
     cdef readonly uint32_t round_trip
     cdef readonly uint32_t streams                     # as the sibling told
     cdef Sibling sibling
+    cdef Way way                                       # closed when the sibling withdrew the link
 
 
 cdef class Links:

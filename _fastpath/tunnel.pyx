@@ -5,7 +5,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from _fastpath.carrier cimport (
-    Carrier, Inbound, MuxPipe, close_soon, inbound_new, stream_open,
+    Carrier, Inbound, MuxPipe, Way, inbound_new, stream_open,
 )
 from _fastpath.endpoint cimport Pipe, Receiver, TcpPipe, TlsPipe, now_us
 from _fastpath.errors cimport (
@@ -242,6 +242,7 @@ cdef class Sibling(Carrier):
             _remotes += 1
             remote = Remote.__new__(Remote)
             remote.number, remote.there, remote.tunnel, remote.sibling = _remotes, there, tunnel.encode(), self
+            remote.way = Way.__new__(Way)
             self.remotes[there] = remote
             owner.numbers[remote.number] = remote
             owner.remote.setdefault(remote.tunnel, []).append(remote)
@@ -263,7 +264,8 @@ cdef class Sibling(Carrier):
     cdef int take_away(self, uint64_t there, Links owner) except -1:
         cdef Remote remote = self.remotes.pop(there, None)
         if remote is not None:
-            owner.keep(remote)
+            remote.way.closed = True
+            owner.keep((remote.table, remote.tunnel))
             del owner.numbers[remote.number]
             found = owner.remote[remote.tunnel]
             found.remove(remote)
@@ -281,9 +283,10 @@ cdef class SiblingPipe(TcpPipe):
         if not self.owner.hooks.sibling_allowed(self.transport.get_extra_info("socket")):
             self.abort(R_RELAY_REFUSED)
             return
+        ready = self.ready
         self.owner.adopt(self, self.client)
-        if self.ready is not None and not self.ready.done():
-            self.ready.set_result(None)
+        if ready is not None and not ready.done():
+            ready.set_result(None)
 
 
 cdef class LinkPipe(TlsPipe):
@@ -391,7 +394,8 @@ cdef class Links:
     cdef int forget(self, Link link) except -1:
         self.links.discard(link)
         self.numbers.pop(link.number, None)
-        self.keep(link)
+        if link.tunnel:
+            self.keep((link.table, link.tunnel))       # a request may still point into them
         found = self.local.get(link.tunnel)
         if found is not None and link in found:
             found.remove(link)
@@ -541,7 +545,8 @@ cdef class Links:
     cdef Pipe open(self, const Service* s, Slice host, const Warrant* w, Receiver receiver):
         cdef object found = self.numbers.get(s.link)
         cdef Carrier carrier
-        cdef Remote remote
+        cdef Remote remote = None
+        cdef MuxPipe pipe
         cdef Header header
         if found is None:
             return None
@@ -565,7 +570,10 @@ cdef class Links:
         if not header.fits:
             return None
         try:
-            return stream_open(carrier, header_bytes(&header), receiver)
+            pipe = stream_open(carrier, header_bytes(&header), receiver)
+            if remote is not None:
+                pipe.way = remote.way
+            return pipe
         except WireError as error:
             log.info("no stream on link %d: %s", carrier.number, error)
             return None

@@ -144,6 +144,7 @@ cdef class Target:
             else:
                 await self.loop.create_connection(lambda: pipe, self.host, self.port)
             await pipe.ready
+            pipe.ready = None                 # its result is the pipe: a cycle
         except asyncio.CancelledError:
             raise
         except Exception as error:

@@ -26,6 +26,7 @@ from edge.wire.framing import pack_map, unpack_map
 
 log = logging.getLogger("sekisho.siblings")
 
+DIAL = 1.0  # seconds to reach a sibling: its socket is on this machine
 GREETING = 0.5  # seconds that a starting worker waits for its siblings' links
 
 
@@ -104,11 +105,10 @@ class Siblings:
         loop = asyncio.get_running_loop()
         protocol, ready = links.sibling_pipe(True)
         with contextlib.suppress(OSError, TimeoutError):
-            await asyncio.wait_for(
-                loop.create_unix_connection(lambda: protocol, str(self.path(slot))), 2.0
-            )
-            if ready is not None:
-                await ready
+            async with asyncio.timeout(DIAL):
+                await loop.create_unix_connection(lambda: protocol, str(self.path(slot)))
+                if ready is not None:
+                    await ready
 
     # -- saying ------------------------------------------------------------------------------------
 

@@ -849,6 +849,21 @@ cdef class TlsEnd:
         self.tls.sent(n)
         return out
 
+    def spin(self, list wires, const uint8_t[::1] answer) -> int:
+        """Read each of wires and write answer, without Python in between, for benchmarks; bytes read."""
+        cdef uint8_t plain[16384]
+        cdef const uint8_t* p
+        cdef bytes wire
+        cdef size_t got, total = 0
+        for wire in wires:
+            p = wire
+            self.tls.feed(p, len(wire))
+            while self.tls.read(plain, sizeof(plain), &got) == TLS_DATA:
+                total += got
+            self.tls.write(&answer[0], answer.shape[0])
+            self.tls.sent(self.tls.to_send().len)
+        return total
+
     def shutdown(self) -> None:
         self.tls.shutdown()
 

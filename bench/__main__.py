@@ -15,6 +15,8 @@ FIGURES = {  # name: (module, function)
     "idle": ("bench.macro.idle", "idle"),
     "reload": ("bench.macro.reload", "reload"),
     "policy": ("bench.micro.policy", "policy"),
+    "token": ("bench.micro.bench_token", "token"),
+    "tls": ("bench.micro.bench_tls", "tls"),
 }
 
 

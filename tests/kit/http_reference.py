@@ -73,8 +73,8 @@ def is_owned(name: bytes) -> bool:
     return bool(OWNED.fullmatch(folded))
 
 
-def settle(r: Reading) -> None:
-    """What the fields mean together, for requests and responses alike."""
+def settle(r: Reading, *, switches: bool = True) -> None:
+    """What the fields mean together; Upgrade only where the message can switch."""
     for name, _ in r.fields:
         plain = name.decode("latin-1").lower()
         folded = re.sub(r"[^a-z0-9]", "-", plain)
@@ -103,7 +103,7 @@ def settle(r: Reading) -> None:
         and name.decode("latin-1").lower() not in NEVER_LISTED | READ_OWNED
     }
     asked = [u.lower() for u in r.all("upgrade")]
-    if asked:
+    if asked and switches:
         known = {b"websocket": "websocket", b"sekisho-tcp/1": "tcp"}
         r.upgrade = known.get(asked[0], "other") if len(asked) == 1 and r.minor else "other"
         if r.upgrade != "other" and b"upgrade" not in options:
@@ -173,11 +173,7 @@ def read_response(data: bytes, method: bytes = b"GET") -> Reading:
         raise Refused
     fields, end = read_fields(data, line.end())
     r = Reading(end, int(line[1]), fields, status=int(line[2]))
-    asked = [f for f in r.fields if f[0].lower() == b"upgrade"]
-    if r.status != 101:  # Upgrade in another response only announces
-        r.fields = [f for f in r.fields if f not in asked]
-    settle(r)
-    r.fields = fields
+    settle(r, switches=r.status == 101)  # in another answer Upgrade only announces
     if r.status < 200 or r.status == 204:
         if r.framing == "chunked":
             raise Refused

@@ -39,7 +39,7 @@ cdef class Buffer:
                 room *= 2
             block = <uint8_t*>malloc(room)
             if block == NULL:
-                raise MemoryError()
+                raise MemoryError()     # unreachable: in a test
             if waiting:
                 memcpy(block, self.block + self.start, waiting)
             free(self.block)
@@ -108,6 +108,11 @@ def take(Buffer buffer, size_t n) -> bytes:
 def waiting(Buffer buffer) -> bytes:
     """Return everything that waits."""
     return slice_bytes(buffer.view())
+
+
+def size(Buffer buffer) -> int:
+    """Return how many bytes wait."""
+    return buffer.size()
 
 
 def held(Buffer buffer) -> int:

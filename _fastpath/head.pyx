@@ -96,7 +96,7 @@ def _fill_names() -> None:
         mix += 2
         tries += 1
         if tries == 10000:
-            raise ImportError("two field names share length and letters: slot_of needs another letter")
+            raise ImportError("slot_of needs another letter")   # unreachable: until somebody adds a name
     MIX = mix
     memset(TABLE, 0, sizeof(TABLE))
     for name, number in NAMES.items():      # NAMES keeps the bytes alive

@@ -1,9 +1,9 @@
-"""python -m tests.coverage [PYTEST-ARGUMENTS]: which lines of the compiled rooms the tests run.
+"""python -m tests.coverage [--room=NAME …] [PYTEST-ARGUMENTS]: line coverage of compiled rooms.
 
 For the `trace` flavour (`make trace`), whose generated C calls a trace function on each line. What
-can be run is read from that C, what was run from sys.settrace. A line that can't be reached says why
-in a comment `# unreachable: …` and is shown apart. Exit status 1 when another line of ROOMS never
-ran, or when the tests fail."""
+can be run is read from that C, what was run from sys.settrace. A line that can't be reached says
+why in a comment `# unreachable: …` and is shown apart. Exit status 1 when another line of ROOMS
+never ran, or when the tests fail. The GIL is taken for each line: slow."""
 
 import re
 import sys

@@ -19,6 +19,15 @@ def test_order_and_freedom() -> None:
     assert buffer.held(b) == 0
 
 
+def test_it_grows_with_what_waits() -> None:
+    b = buffer.new(1 << 20)
+    buffer.append(b, b"a" * 1000)
+    buffer.append(b, b"b" * 5000)
+    assert buffer.size(b) == 6000
+    assert buffer.held(b) == 8192
+    assert buffer.take(b, 1001) == b"a" * 1000 + b"b"
+
+
 def test_over_the_cap_nothing_is_taken() -> None:
     b = buffer.new(10)
     buffer.append(b, b"12345678")

@@ -4,7 +4,7 @@ import pytest
 
 from _fastpath.errors import WireError
 from _fastpath.head import normal_host
-from _fastpath.http1 import parse_request
+from _fastpath.http1 import parse_request, parse_rounds
 from tests.kit.head_feeds import MORE, judge, verdict
 
 HOST = b"Host: app-a"
@@ -648,3 +648,10 @@ def test_e09_expect() -> None:
     assert accepted(b"Expect: 100-Continue")["expect_continue"]
     assert not accepted(b"Expect: 100-continue", first=b"POST / HTTP/1.0")["expect_continue"]
     assert not accepted()["expect_continue"]
+
+
+def test_the_benchmarks_door_parses_the_same() -> None:
+    data = head(b"User-Agent: x")
+    assert parse_rounds(data, 3) == len(data)
+    assert parse_rounds(data[:-1], 1) == 0
+    assert parse_rounds(head(host=None), 1) < 0

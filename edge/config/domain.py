@@ -4,9 +4,9 @@ that requests get."""
 import re
 from typing import Annotated, Any, NamedTuple
 
-from _fastpath.limits import MAX_PATH_PATTERN
 from pydantic import PlainValidator
 
+from _fastpath.limits import MAX_PATH_PATTERN
 from edge.config.scalars import host_pattern, schema, text_of, wrong
 
 UNRESERVED = re.compile(r"[A-Za-z0-9._~-]")

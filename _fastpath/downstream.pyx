@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
 from _fastpath.accesslog cimport (
-    LOG_ABORTED, LOG_HOST, LOG_PATH, LOG_POLICY, LOG_RETRIED, LOG_TUNNEL, LOG_UPGRADED, AccessLog, log_text,
+    LOG_ABORTED, LOG_HOST, LOG_PATH, LOG_RETRIED, LOG_TUNNEL, LOG_UPGRADED, AccessLog, log_text,
 )
 from _fastpath.buffer cimport Buffer, buffer_new
 from _fastpath.endpoint cimport Pipe, Receiver, TcpPipe, TlsPipe, now_us
@@ -149,6 +149,9 @@ cdef class Downstream(UpstreamUser):
         cdef int rc
         while self.state == D_HEAD and off < n:
             rc = request_parse(p + off, n - off, &self.core.head)
+            if rc == 0 and n - off > self.core.checkpoint.live.max_head:
+                self.refuse(R_HEAD_TOO_LARGE)
+                return n
             if rc == 0:
                 if self.head_since == 0:
                     self.head_since = now_us()
@@ -156,6 +159,9 @@ cdef class Downstream(UpstreamUser):
                 break
             if rc < 0:
                 self.refuse(wire_reason(rc))
+                return n
+            if <size_t>rc > self.core.checkpoint.live.max_head:
+                self.refuse(R_HEAD_TOO_LARGE)
                 return n
             used = self.begin(p + off, rc, n - off)
             if used == 0:
@@ -872,8 +878,6 @@ cdef class Downstream(UpstreamUser):
             cp.hooks.refused(x.record.client[:16], slice_bytes(x.place.app.id) if x.place.app != NULL else b"",
                              x.token.email if x.token is not None else b"", reason_name(x.reason))
         if cp.log is not None:
-            if x.decision.policy >= 0 and x.place.app != NULL and x.decision.reason:
-                log_policy(x)
             cp.log.push(&x.record)
         return 0
 
@@ -978,14 +982,6 @@ cdef class Downstream(UpstreamUser):
         if self.x is not None:
             self.x.reason = R_UPGRADE_IDLE if self.state == D_UPGRADED else R_CLIENT_STALLED
         return self.pipe.abort(R_CLIENT_STALLED)
-
-
-cdef int log_policy(Exchange x) except -1:
-    names = x.live.snapshot.settings.get("policy_names", {}).get(x.place.app.index)
-    if names is not None and x.decision.policy < len(names):
-        name = names[x.decision.policy].encode()
-        log_text(&x.record, LOG_POLICY, slice_of(name, len(name)))
-    return 0
 
 
 cdef bint may_repeat(int method) noexcept nogil:

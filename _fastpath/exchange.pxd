@@ -84,6 +84,9 @@ cdef class Live:
     cdef uint64_t upstream_connect_timeout
     cdef uint64_t upgrade_timeout
     cdef uint32_t connections_per_address
+    cdef size_t max_head                  # configured bounds of a request; never above those of limits.pxd
+    cdef size_t max_target
+    cdef uint16_t max_fields
 
 
 cdef struct Counters:
@@ -101,6 +104,7 @@ cdef struct Counters:
     uint64_t bytes_in
     uint64_t bytes_out
     uint64_t fields_dropped
+    uint64_t paths_normalised            # the origin got another spelling than the client sent
     uint64_t accepted
     uint64_t closed
     uint64_t handshakes_failed

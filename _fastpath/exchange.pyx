@@ -5,14 +5,14 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy, memset
 
 from _fastpath.accesslog cimport (
-    LOG_APP, LOG_HOST, LOG_METHOD, LOG_PATH, LOG_PERSON, LOG_SERVICE_TOKEN, LOG_TLS, LogRecord, log_text,
+    LOG_APP, LOG_HOST, LOG_METHOD, LOG_PATH, LOG_PERSON, LOG_POLICY, LOG_SERVICE_TOKEN, LOG_TLS, LogRecord, log_text,
 )
 from _fastpath.buffer cimport Buffer, buffer_new
 from _fastpath.cookie cimport cookie_find, cookie_strip
 from _fastpath.endpoint cimport now_us
 from _fastpath.errors cimport *
 from _fastpath.head cimport *
-from _fastpath.limits cimport MAX_HOST, MAX_TARGET, MAX_VERIFY_QUEUE, MAX_VERIFY_TURN, TIMEOUT_FACTS
+from _fastpath.limits cimport MAX_FIELDS, MAX_HEAD, MAX_HOST, MAX_TARGET, MAX_VERIFY_QUEUE, MAX_VERIFY_TURN, TIMEOUT_FACTS
 from _fastpath.policy cimport (
     ALLOW, BYPASS, DENY, LOGIN, SERVICE, UNAVAILABLE, FACTS_OF_PERSON, Facts, FactSet, admit_preflight, decide, facts_address,
     facts_clear, facts_person, facts_service,
@@ -101,7 +101,11 @@ cdef class Live:
         self.upstream_connect_timeout = seconds(timeouts, "upstream_connect", 10)
         self.upstream_head_timeout = seconds(timeouts, "upstream_head", 300)
         self.upgrade_timeout = seconds(timeouts, "upgrade_idle", 3600)
-        self.connections_per_address = settings.get("limits", {}).get("connections_per_address", 1024)
+        limits = settings.get("limits", {})
+        self.connections_per_address = limits.get("connections_per_address", 1000)
+        self.max_head = min(limits.get("head", MAX_HEAD), MAX_HEAD)
+        self.max_fields = min(limits.get("fields", MAX_FIELDS), MAX_FIELDS)
+        self.max_target = min(limits.get("target", MAX_TARGET), MAX_TARGET)
 
     def trusts(self, ip):
         """True when ip (ipaddress) is a trusted proxy."""
@@ -245,6 +249,13 @@ cdef class Exchange:
         if rc < 0:
             cp.path.len = 0
             return wire_reason(rc)
+        if not slice_eq(cp.path, h.path) and self.waiting_since == 0:
+            self.record.dropped += 1
+            cp.counters.paths_normalised += 1
+        if h.target.len > self.live.max_target:
+            return R_TARGET_TOO_LONG
+        if h.n_fields > self.live.max_fields:
+            return R_FIELDS_TOO_MANY
         self.live.snapshot.find(cp.host, cp.path, &self.place)
         if not self.place.host_known:
             return R_HOST_UNKNOWN
@@ -413,6 +424,8 @@ cdef class Exchange:
             verdict = self.decision.verdict
         self.record.verdict = verdict
         self.record.rule = self.decision.rule
+        if self.decision.policy >= 0:
+            log_text(&self.record, LOG_POLICY, policy_name(app, self.decision.policy))
         if self.token is not None:
             log_text(&self.record, LOG_PERSON, of_bytes(self.token.email if self.token.email else self.token.sub))
         if self.service is not None:
@@ -811,6 +824,15 @@ cdef class Exchange:
             put(out, b"\r\nConnection: keep-alive", 24)
         put(out, b"\r\n\r\n", 4)
         return 0
+
+
+cdef Slice policy_name(const App* app, int32_t number) noexcept nogil:
+    """The name that the log shows; blocks stand in the order of evaluation, which is as far as the decision looked too."""
+    cdef uint32_t i
+    for i in range(app.n_policies):
+        if app.policies[i].number == number:
+            return slice_of(app.base + app.policies[i].name, app.policies[i].name_len)
+    return slice_of(NULL, 0)
 
 
 # -- small judgements ------------------------------------------------------------------------------

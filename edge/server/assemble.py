@@ -3,6 +3,7 @@
 import asyncio
 import gc
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 from _fastpath.snapshot import Snapshot
@@ -12,7 +13,7 @@ from edge.config.compile import ConfigRefused
 from edge.control.pages import PAGE_HEADERS, prepared_pages
 from edge.identity.keys import KeyStore
 from edge.identity.world import World
-from edge.server.certificates import contexts_of
+from edge.server.certificates import contexts_of, ends_of
 from edge.server.folder import newest
 from edge.server.outlook import world_of
 from edge.server.plan import Plan
@@ -23,6 +24,16 @@ from edge.store import Store, StoreUnavailable
 AUTH_DOMAIN = "\0auth-domain"  # a name that no application can have: NUL is refused in names
 
 ServiceTokens = Callable[[float], Awaitable[dict[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """All that one compile gives."""
+
+    data: bytes
+    snapshot: Snapshot
+    world: World
+    ends: dict[str, float]
 
 
 class Assembly:
@@ -40,6 +51,7 @@ class Assembly:
         self.wall = wall
         self.loaded: Loaded | None = None
         self.world: World | None = None
+        self.certificate_ends: dict[str, float] = {}  # file -> unix time
         self.tunnels: dict[str, str] = {}  # id -> name, of the running snapshot
 
     def remember(self) -> None:
@@ -68,20 +80,19 @@ class Assembly:
             raise Refused([f"the database can't be used: {error}"]) from error
         running = loaded
         try:
-            data, snapshot, world = await asyncio.to_thread(
-                self._compile, running, version, objects
-            )
+            made = await asyncio.to_thread(self._compile, running, version, objects)
         except ConfigRefused as error:
             raise Refused([str(problem) for problem in error.problems]) from error
 
         def adopt() -> None:
-            self.loaded, self.world = running, world
-            self.workshop.running(snapshot.settings["applications"])
-            tunnels = snapshot.settings["tunnels"]
+            self.loaded, self.world = running, made.world
+            self.certificate_ends = made.ends
+            self.workshop.running(made.snapshot.settings["applications"])
+            tunnels = made.snapshot.settings["tunnels"]
             self.tunnels = {ident: one["name"] for ident, one in tunnels.items()}
 
         warnings = [str(problem) for problem in running.warnings]
-        return Built(data, [*warnings, *restart_needed(self.plan, running)], adopt)
+        return Built(made.data, [*warnings, *restart_needed(self.plan, running)], adopt)
 
     async def _objects(self) -> StoreObjects:
         tunnels = {thing.name: thing.id for thing in await self.store.objects.list("tunnel")}
@@ -90,7 +101,7 @@ class Assembly:
 
     def _compile(
         self, loaded: Loaded, version: int, objects: StoreObjects
-    ) -> tuple[bytes, Snapshot, World]:
+    ) -> Compiled:
         keys = InstallationKeys(
             aud_key=self.keys.secret("aud"),
             hash_key=self.keys.secret("hash")[:16],
@@ -104,9 +115,10 @@ class Assembly:
         snapshot = Snapshot(data)
         try:
             contexts_of(snapshot.settings, self.plan.folder, TicketKeys())
+            ends = ends_of(snapshot.settings)
         except ValueError as error:
             raise Refused([f"{self.plan.config}: {error}"]) from error
-        return data, snapshot, world_of(loaded, snapshot, objects, keys)
+        return Compiled(data, snapshot, world_of(loaded, snapshot, objects, keys), ends)
 
 
 def _pages() -> dict[str, Any]:

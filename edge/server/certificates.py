@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from _fastpath.tls import TicketKeys, TlsContexts, certificate_names
+from edge.identity.authority import end_of
 from edge.server.folder import Folder, write_atomic
 
 TUNNEL_CERTIFICATE = "tunnel.pem"  # edge's certificate for tunnel.<auth_domain>, then its key
@@ -25,6 +26,14 @@ def contexts_of(settings: dict[str, Any], folder: Folder, tickets: TicketKeys) -
             raise ValueError(f"{certificate} with {key} can't be used: {error}") from error
     _add_tunnel(contexts, settings["auth_domain"], folder)
     return contexts
+
+
+def ends_of(settings: dict[str, Any]) -> dict[str, float]:
+    """Return {certificate file: unix time at which it ends}, for the monitor."""
+    return {
+        entry["certificate"]: end_of(Path(entry["certificate"]).read_bytes()).timestamp()
+        for entry in settings.get("certificates", [])
+    }
 
 
 def _add_tunnel(contexts: TlsContexts, auth_domain: str, folder: Folder) -> None:

@@ -42,7 +42,8 @@ EX_TEMPFAIL = 75
 BEAT = 1.0  # seconds between beats to workers and master
 WATCH = 1.0  # seconds between two looks at the configuration files
 STAMP = 60.0  # seconds between two stamps of the clock
-DAILY = 3600.0  # seconds between two looks at what falls due: key rotation
+HOURLY = 3600.0  # seconds between two looks at what falls due: keys, certificates
+ALARM_DAYS = 14  # of a certificate's life left, from which on the journal warns
 
 log = logging.getLogger("sekisho.control")
 
@@ -233,7 +234,14 @@ class Control:
                 await self._keep_tunnel_files()
             except Exception:
                 log.exception("key rotation waits an hour")
-            await asyncio.sleep(DAILY)
+            self._warn_of_ends()
+            await asyncio.sleep(HOURLY)
+
+    def _warn_of_ends(self) -> None:
+        for file, end in self.assembly.certificate_ends.items():
+            days = (end - self.wall()) / 86_400
+            if days < ALARM_DAYS:
+                log.warning("certificate %s ends in %.1f days", file, days)
 
     # Life
 
@@ -244,6 +252,7 @@ class Control:
             version=self.publisher.version, expected=self.plan.workers,
             reload_failed=last is not None and not last.ok,
             revocations=self.publisher.revocations[1],
+            certificates=self.assembly.certificate_ends,
             workers=[
                 Reading(peer.slot, peer.version, peer.counters)
                 for peer in self.publisher.feed.peers.values()

@@ -38,6 +38,7 @@ class Readings:
     reload_failed: bool
     revocations: int
     workers: list[Reading] = field(default_factory=list)
+    certificates: dict[str, float] = field(default_factory=dict)  # file -> unix time of its end
 
     @property
     def ready(self) -> bool:
@@ -59,6 +60,13 @@ class NodeCollector:
         yield _gauge("sekisho_ready", "1 when every worker runs the newest snapshot.", now.ready)
         yield _gauge("sekisho_reload_failed", "1 when the last reload failed.", now.reload_failed)
         yield _gauge("sekisho_revocations", "Revocations in force.", now.revocations)
+        ends = GaugeMetricFamily(
+            "sekisho_certificate_end_seconds", "Unix time at which a certificate ends.",
+            labels=["file"],
+        )
+        for file, end in now.certificates.items():
+            ends.add_metric([file], end)
+        yield ends
         versions = GaugeMetricFamily(
             "sekisho_worker_snapshot_version", "Snapshot that a worker runs.", labels=["worker"]
         )

@@ -1,7 +1,7 @@
 """The one owner of memory: see buffer.pxd for the contract."""
 
 cimport cython
-from libc.stdlib cimport free, malloc, realloc
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memmove
 
 from _fastpath.errors cimport R_BUFFER_FULL, raise_wire

@@ -2,7 +2,7 @@
 
 Nothing here allocates or raises; the doors for Python are at the end."""
 
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memset
 
 from _fastpath.errors cimport *
 from _fastpath.limits cimport MAX_HOST, MAX_TARGET

@@ -862,8 +862,8 @@ def parse_rounds(bytes data, int rounds) -> int:
     cdef Head h
     cdef const uint8_t* p = data
     cdef size_t n = len(data)
-    cdef int rc = 0, i
+    cdef int rc = 0, _
     with nogil:
-        for i in range(rounds):
+        for _ in range(rounds):
             rc = request_parse(p, n, &h)
     return rc

@@ -14,6 +14,7 @@ FIGURES = {  # name: (module, function)
     "bulk-down": ("bench.macro.tunnel", "bulk"),
     "idle": ("bench.macro.idle", "idle"),
     "reload": ("bench.macro.reload", "reload"),
+    "head": ("bench.micro.bench_parse", "head"),
     "policy": ("bench.micro.policy", "policy"),
     "token": ("bench.micro.bench_token", "token"),
     "tls": ("bench.micro.bench_tls", "tls"),

@@ -34,6 +34,9 @@ class Lines:
     def __init__(self) -> None:
         self.seen: dict[str, set[int]] = {}
 
+    def pytest_runtest_call(self) -> None:
+        sys.settrace(self)  # again for each test: Hypothesis takes it away
+
     def __call__(self, frame: FrameType, event: str, arg: Any) -> Any:
         name = frame.f_code.co_filename
         if not name.endswith((".pyx", ".pxd")):
@@ -73,7 +76,7 @@ def main(arguments: list[str]) -> int:
     sys.settrace(lines)
     try:
         # Modules are imported under the tracer: their tables count too.
-        status = int(pytest.main(["-p", "no:cacheprovider", "-q", *rest]))
+        status = int(pytest.main(["-p", "no:cacheprovider", "-q", *rest], plugins=[lines]))
     finally:
         sys.settrace(None)
     whole = [report(room, lines.seen.get(f"_fastpath/{room}.pyx", set())) for room in rooms]

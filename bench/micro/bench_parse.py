@@ -1,11 +1,13 @@
 """One request head: this codec, httptools (llhttp, no callbacks) and h11, on the same 1,024 bytes.
 
-    python -m pytest bench/micro/bench_parse.py
+    python -m bench head, or python -m pytest bench/micro/bench_parse.py
 
 The head is what a signed-in browser sends: eight fields, a 728-byte token in the cookie. The codec
 does more than its neighbours within the same figure: it knows what each field is, how the body is
 framed, which fields are hop-by-hop, and has refused what section A of negative-cases.md refuses."""
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 import h11
@@ -14,6 +16,7 @@ import pytest
 
 from _fastpath.head import normal_path
 from _fastpath.http1 import parse_rounds
+from bench.figure import Figure
 
 ROUNDS = 1000  # parses a measured call, so that the call itself doesn't count
 HEAD = (
@@ -50,6 +53,21 @@ def pure_python() -> None:
 def paths() -> None:
     for _ in range(ROUNDS):
         normal_path(b"/wiki/%4dain_Page/../Talk:Main_Page")
+
+
+def head(quick: bool = False) -> Figure:
+    """ns per head, ours over httptools without callbacks."""
+
+    def spent(run: Callable[[], object], parses: int) -> float:
+        begun = time.process_time()
+        run()
+        return (time.process_time() - begun) / parses * 1e9
+
+    figure = Figure("head", "ns", "parse of a 1,024-byte head, over httptools without callbacks")
+    rounds = 15 if quick else 101
+    figure.interleave(rounds, lambda: spent(codec, ROUNDS), lambda: spent(llhttp, ROUNDS))
+    figure.notes["h11"] = spent(pure_python, ROUNDS // 100)
+    return figure
 
 
 def note(benchmark: Any, rounds: int) -> None:

@@ -629,11 +629,9 @@ cdef class Mux(StreamOwner):
             flags |= FLAG_ACK
             s.flags |= F_ACKED
         s.flags &= ~<uint32_t>(F_SYN_DUE | F_ACK_DUE)
-        if s.queue is None:
-            most = 0
-        else:
+        most = min(<uint64_t>most, min(<uint64_t>s.queued(), s.send_window))
+        if most:
             waiting = s.queue.view()
-            most = min(<uint64_t>most, min(<uint64_t>waiting.len, s.send_window))
             memcpy(out + FRAME_HEADER, waiting.ptr, most)
             s.queue.consume(most)
         s.send_window -= most

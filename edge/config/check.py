@@ -35,11 +35,13 @@ class Checker:
         self,
         config: Config,
         names: dict[str, set[str]],
+        given: frozenset[str],
         kept_lists: dict[bytes, tuple[ListItems, list[tuple[int, str]]]],
         stamp: Callable[[Path], None],
     ) -> None:
         self.config = config
         self.names = names
+        self.given = given  # keys that are there, perhaps wrong: those are not missing
         self.kept_lists = kept_lists
         self.stamp = stamp
         self.problems: list[Problem] = []
@@ -291,7 +293,7 @@ class Checker:
                             f"“plain” or "
                     f"“redirect”", "proxy_protocol", number,
                 )  # fmt: skip
-        if config.proxy_protocol and not config.trusted_proxies:
+        if config.proxy_protocol and "trusted_proxies" not in self.given:
             self.complain(
                 config, "“proxy_protocol” needs “trusted_proxies”: it believes nobody else",
                 "proxy_protocol",
@@ -299,7 +301,7 @@ class Checker:
         for number, address in enumerate(config.plain):
             if config.demo and address.loopback:
                 continue
-            if not config.trusted_proxies:
+            if not config.trusted_proxies and "trusted_proxies" not in self.given:
                 self.complain(
                     config, "“plain” needs “trusted_proxies”: sessions would cross the network "
                             "in the clear",
@@ -307,9 +309,9 @@ class Checker:
                 )  # fmt: skip
         if config.demo and config.plain:
             self.demo_names()
-        if not (config.listen or config.plain):
+        if not self.given & {"listen", "plain"}:
             self.complain(config, "“listen” is missing: nobody could come in")
-        if config.listen and not config.certificates and not config.demo:
+        if config.listen and "certificates" not in self.given and not config.demo:
             self.complain(config, "“certificates” is missing; “listen” needs one", "listen")
 
     def demo_names(self) -> None:
@@ -362,7 +364,7 @@ class Checker:
 
     def providers(self) -> None:
         for provider in self.config.identity_providers:
-            if provider.type == "onetimepin" and self.config.mail is None:
+            if provider.type == "onetimepin" and "mail" not in self.given:
                 self.complain(provider, "one-time PINs are sent by mail: “mail” is missing", "type")
             if (
                 provider.issuer is not None

@@ -34,6 +34,7 @@ class ParsedFile:
     problems: list[Problem]
     names: dict[str, set[str]]
     include: list[tuple[str, Mark]]
+    given: frozenset[str] = frozenset()  # keys at the top that hold something, right or wrong
 
 
 @dataclass
@@ -115,7 +116,7 @@ class Reader:
             for parsed in parts:
                 for section, known in parsed.names.items():
                     names[section] |= known
-            checker = Checker(config, names, self.cache.lists, self.stamp)
+            checker = Checker(config, names, parts[0].given, self.cache.lists, self.stamp)
             items = checker.run(previous, whole=not self.problems)
             self.problems.extend(checker.problems)
         errors = sorted(p for p in set(self.problems) if p.level == "error")
@@ -193,8 +194,9 @@ def parse_file(text: bytes, digest: bytes, reading: Reading, main: bool) -> Pars
         if isinstance(include, Items)
         else []
     )
+    given = frozenset(key for key, value in data.items() if value not in (None, [], {}))
     part = validated(Config if main else Part, data, reading, problems)
-    return ParsedFile(digest, part, problems, names, marks)
+    return ParsedFile(digest, part, problems, names, marks, given)
 
 
 def names_of(items: Any) -> set[str]:

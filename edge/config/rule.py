@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import PlainValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from edge.config.criteria import CRITERIA, Criterion
 from edge.config.problem import Mark, did_you_mean
@@ -42,7 +43,13 @@ def parse(value: Any) -> Rule:
         raise wrong(f"there is no criterion “{name}”{did_you_mean(name, CRITERIA)}", at=place)
     if isinstance(value, Map):
         at = value.values_at[name]
-    return Rule(name, kind.parse(given), at)
+    try:
+        return Rule(name, kind.parse(given), at)
+    except PydanticCustomError as error:
+        context = error.context or {}
+        if at is None or context.get("at") is not None:
+            raise
+        raise wrong(context["sentence"], at=at) from error
 
 
 def rule_schema() -> dict[str, Any]:

@@ -171,7 +171,7 @@ class Converter:
         kind = type(node)
         if kind is yaml.ScalarNode:
             value = node.value
-            return None if node.style is None and value in NULLS else value
+            return None if not node.style and value in NULLS else value  # '' is the plain style
         if depth > MAX_DEPTH:
             self.complain(mark_of(node), f"nested deeper than {MAX_DEPTH} levels")
             return None
@@ -192,7 +192,7 @@ class Converter:
                 self.complain(mark_of(key_node), "a key is a word")
                 continue
             key = key_node.value
-            if key == "<<" and key_node.style is None:
+            if key == "<<" and not key_node.style:
                 sentence = "a merge key (<<) is not allowed: write the keys out"
                 self.complain(mark_of(key_node), sentence)
                 continue

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from edge.config.criteria import CRITERIA
-from edge.config.rehearsal import Rehearsal, read_cases
 from edge.config.reference import markdown
+from edge.config.rehearsal import Rehearsal, read_cases
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 BLOCKS = re.findall(r"```yaml\n# (example|cases) (\d+)\n(.*?)```", (DOCS / "policies.md").read_text(), re.S)

@@ -178,7 +178,7 @@ class Control:
 
     def _on_outcome(self, outcome: Outcome) -> None:
         self.channel.send("status", status=self._status(outcome))
-        if outcome.ok and self.servers:  # the auth domain, and with it the tunnel's name, may be new
+        if outcome.ok and self.servers:  # the auth domain, so the tunnel's name, may be new
             self.spawn(self._keep_tunnel_files(), "tunnel files")
 
     def _status(self, outcome: Outcome) -> str:

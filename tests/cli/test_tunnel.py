@@ -18,7 +18,9 @@ ingress:
 MADE = Credentials("t-id", "office", "c", ("127.0.0.1:9",), "tunnel.x", "CA", "CERT", "KEY")
 
 
-def run(folder: Path, *words: str, config: str = CONFIG, env: dict[str, str] | None = None) -> Result:
+def run(
+    folder: Path, *words: str, config: str = CONFIG, env: dict[str, str] | None = None
+) -> Result:
     path = folder / "config.yml"
     path.write_text(config)
     return CliRunner().invoke(main, ["tunnel", "--config", str(path), *words], env=env)

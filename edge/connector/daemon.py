@@ -110,7 +110,7 @@ class Daemon:
 
     async def _drain(self, work: list[asyncio.Task[None]]) -> None:
         log.info("draining: no new streams; those that run have %.0f s", self.settings.grace)
-        links = [lane.link for lane in self.lanes if lane.link is not None]
+        links = [link for lane in self.lanes for link in lane.links()]
         for link in links:
             link.send(pack(wire.Drain(self.settings.grace, "connector-stopping")))
         for task in work:
@@ -236,13 +236,8 @@ class Daemon:
             self._move(lane)
 
     def _move(self, lane: Lane) -> None:
-        """Dial a lane again; streams that run end on its old link."""
-        link = lane.link
-        if link is None:
-            return
-        link.send(pack(wire.Drain(self.settings.grace, "moving")))
-        lane.depart()
-        asyncio.get_running_loop().call_later(self.settings.grace, link.close, "link-goaway")
+        """Dial a lane again; the old link serves until the new one does, then its streams end."""
+        lane.move(self.settings.grace)
 
     def changed(self) -> None:
         """Tell systemd once the edge has acknowledged a link and its table."""

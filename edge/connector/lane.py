@@ -80,6 +80,7 @@ class Lane:
         self.refusal: wire.Refused | None = None
         self.last_loss = ""
         self.leaving = False  # the edge asked us to go elsewhere
+        self._old: tuple[DialledLink, float] | None = None  # serves until the next one does
         self._answer: asyncio.Future[None] | None = None
         self._over: asyncio.Event = asyncio.Event()
         self._failures = 0
@@ -206,6 +207,7 @@ class Lane:
             link.close("link-refused")
         elif isinstance(message, wire.TableAccepted):
             self.acknowledged = message.version
+            self._part()
             if message.unrouted:
                 names = ", ".join(message.unrouted)
                 log.warning("the edge routes none of these hostnames here: %s", names)
@@ -248,6 +250,25 @@ class Lane:
         """Send one message on the live link, if there is one."""
         if self.link is not None:
             self.link.send(pack(message))
+
+    def move(self, grace: float) -> None:
+        """Dial another link, and leave this one when the other serves."""
+        if self.link is not None and self._old is None:
+            self._old = self.link, grace
+            self.depart()
+
+    def links(self) -> list[DialledLink]:
+        """Return the live links of this lane: two while it moves."""
+        both = [self.link, self._old[0] if self._old is not None else None]
+        return [one for one in both if one is not None and not one.lost]
+
+    def _part(self) -> None:
+        if self._old is None:
+            return
+        old, grace = self._old
+        self._old = None
+        old.send(pack(wire.Drain(grace, "moved")))
+        asyncio.get_running_loop().call_later(grace, old.close, "link-goaway")
 
     def depart(self) -> None:
         """Let the streams end on the old link, and dial another one at once."""

@@ -569,10 +569,12 @@ cdef class TokenCache:
             return self.find(raw, aud, now, reason)
         try:
             token = self.examine(raw, now, reason)
-        except (ValueError, RecursionError):
-            if reason[0] == 0:
-                reason[0] = R_TOKEN_MALFORMED
+        except MemoryError:
+            raise
+        except Exception:        # whatever a header or a claim made somebody trip over: it is no token
+            token = None
         if token is None:
+            reason[0] = reason[0] or R_TOKEN_MALFORMED
             self.refused += 1
             if reason[0] != R_TOKEN_NOT_YET_VALID:          # that one may hold later
                 refusal = &self.refusals[hash % MAX_REFUSALS]
@@ -584,7 +586,7 @@ cdef class TokenCache:
         return self.judge(token, aud, now, reason)
 
     cdef Token examine(self, Slice raw, int64_t now, int* reason):
-        """Form, key, signature, then claims. ValueError with *reason 0: malformed."""
+        """Form, key, signature, then claims. *reason is set before each step, also where one raises."""
         cdef const uint8_t* dot
         cdef const uint8_t* second
         cdef const uint8_t* end = raw.ptr + raw.len

@@ -549,6 +549,8 @@ def test_l11_size(size: int) -> None:
         {"sekisho__groups": [1]},
         {"custom": 1},
         {"email": "\ud800@example.com"},
+        {"sekisho__partial": 5},
+        {"sekisho__partial": [[]]},
     ],
     ids=str,
 )

@@ -88,7 +88,8 @@ class Visit:
 
     def picture(self, name: str) -> None:
         ARTEFACTS.mkdir(exist_ok=True)
-        self.page.screenshot(path=ARTEFACTS / f"{name}-{self.label}.png", full_page=True)
+        whole = "phone" in self.label
+        self.page.screenshot(path=ARTEFACTS / f"{name}-{self.label}.png", full_page=whole)
 
     def fits(self) -> bool:
         """True when nothing has to be scrolled sideways."""

@@ -153,7 +153,7 @@ def test_websocket_and_events(theatre: Theatre, visit: Open) -> None:
     v.page.keyboard.press("Enter")
     v.page.wait_for_selector("#echoes li:has-text('関所を通る')")
     v.page.wait_for_selector("#events-state.on")
-    v.page.wait_for_function("Number(document.querySelector('#count').textContent) >= 2")
+    v.page.locator("#count", has_text=re.compile("^[2-9]$")).wait_for()
     assert int(v.page.inner_text("#delay")) < 100
 
 

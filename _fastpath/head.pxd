@@ -137,7 +137,3 @@ cdef int host_normal(Slice host, uint8_t* out, size_t room, Slice* name, int32_t
 cdef int path_normal(Slice path, bint encoded_slash, uint8_t* out, size_t room, Slice* normal) noexcept nogil
     # Normal form (section D): unreserved decoded, slashes merged, dot segments removed, hex in upper case.
     # `out` needs path.len bytes. Wire code; refuses what section D refuses. Idempotent.
-cdef bint path_covers(Slice rule, Slice path) noexcept nogil
-    # True when a rule for `rule` (normal form; "/" or "" covers all) speaks about `path` (normal form):
-    # segment by segment, each of the path's taken without its `;parameters` and trailing dots, which
-    # some origins ignore (D07 /admin;x, D09 /admin., D13 /administrator is another one).

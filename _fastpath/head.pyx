@@ -405,37 +405,6 @@ cdef int path_normal(Slice path, bint encoded_slash, uint8_t* out, size_t room, 
     return OK
 
 
-cdef bint path_covers(Slice rule, Slice path) noexcept nogil:
-    cdef size_t i = 0, r = 0, stop, name
-    while r < rule.len and rule.ptr[rule.len - 1] == c"/":
-        rule.len -= 1            # `/admin/` speaks about `/admin` too
-    while r < rule.len:
-        # Both stand on a '/': compare one segment.
-        if i >= path.len:
-            return False
-        i += 1
-        r += 1
-        stop = i
-        while stop < path.len and path.ptr[stop] != c"/":
-            stop += 1
-        name = i
-        while name < stop and path.ptr[name] != c";" and not (
-                name + 2 < stop and path.ptr[name] == c"%" and path.ptr[name + 1] == c"3"
-                and path.ptr[name + 2] == c"B"):
-            name += 1
-        while r < rule.len and rule.ptr[r] != c"/":
-            if i >= name or path.ptr[i] != rule.ptr[r]:
-                return False
-            i += 1
-            r += 1
-        while i < name and path.ptr[i] == c".":
-            i += 1
-        if i != name:
-            return False
-        i = stop
-    return True
-
-
 # -- doors for Python ------------------------------------------------------------------------------
 
 def normal_host(bytes host) -> tuple:
@@ -457,11 +426,6 @@ def normal_path(bytes path, bint encoded_slash=False) -> bytes:
     if rc < 0:
         raise_wire(rc, path)
     return slice_bytes(normal)
-
-
-def covers(bytes rule, bytes path) -> bool:
-    """Tell whether a rule's normal path speaks about a request's normal path."""
-    return bool(path_covers(slice_of(rule, len(rule)), slice_of(path, len(path))))
 
 
 KINDS = {number: name.decode() for name, number in NAMES.items() if number != F_OWNED} | {

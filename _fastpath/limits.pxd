@@ -41,8 +41,6 @@ cpdef enum:
                                         # reading pauses until it is answered
     MAX_DRAIN = 65536                   # bytes of an unread request body that are read and dropped
                                         # after an early answer; over it: close
-    MAX_SMALL_BODY = 65536              # bytes of an answer that we build ourselves; over it: a
-                                        # shorter page is sent
     MAX_FACTS = 2048                    # bytes of policy facts in one token; over it: `partial`
                                         # names the kinds left out, the worker asks control
     MAX_TOKEN = 16384                   # bytes of one token; over it: token-malformed
@@ -58,8 +56,6 @@ cpdef enum:
                                         # reading pauses
     LOW_WATER = 16384                   # bytes queued towards one side; below it: the other side's
                                         # reading resumes
-    MAX_QUEUED = 1048576                # bytes queued towards one side; over it: 502/close, the
-                                        # pause was not obeyed (buffer-full)
 
     # -- Time-outs: what they are when the configuration names none --
     TIMEOUT_HANDSHAKE = 10000           # milliseconds, accept to end of TLS handshake; over it:

@@ -3,7 +3,8 @@
 import pytest
 
 from _fastpath.errors import WireError
-from _fastpath.head import covers, normal_path
+from _fastpath.head import normal_path
+from _fastpath.route import compared, path_covers
 
 
 @pytest.mark.parametrize(
@@ -195,5 +196,5 @@ def test_d05_not_even_then_pieces_that_an_origin_would_resolve(path: bytes, reas
         ]
     ],
 )
-def test_covers(rule: bytes, path: bytes, covered: bool) -> None:
-    assert covers(rule, path) is covered
+def test_what_a_rule_speaks_about(rule: bytes, path: bytes, covered: bool) -> None:
+    assert path_covers(rule, compared(path)) is covered

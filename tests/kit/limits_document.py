@@ -8,8 +8,10 @@ HEAD = """# Limits
 
 Every bound of the data path: its name, number, unit, and what happens when it is passed. Written
 from `_fastpath/limits.pxd` by `python -m tests.kit.limits_document`; a test fails when the two
-differ. Reasons are those of [reasons.md](reasons.md). Time-outs and the connections per address can
-be set in the configuration ([configuration.md](configuration.md)); the rest is fixed.
+differ. Reasons are those of [reasons.md](reasons.md). Time-outs, and the bounds of a head, of its
+fields, of the target and of connections per address, can be set in the configuration
+([configuration.md](configuration.md)): here stands what they are when it is silent. The rest is
+fixed.
 """
 
 

@@ -87,7 +87,9 @@ cdef class Downstream(UpstreamUser):
             self.x.record.bytes_in += n
             if self.up is not None:
                 self.up.pipe.write(p, n)
-                if self.up is not None and self.up.pipe.full():
+                if self.state != D_UPGRADED:     # a stream may end inside write
+                    return 0
+                if self.up.pipe.full():
                     pipe.pause()
             self.deadline = later(now_us(), self.x.live.upgrade_timeout)
             return 0
@@ -477,7 +479,7 @@ cdef class Downstream(UpstreamUser):
             self.deadline = later(now_us(), self.x.live.body_timeout)
             if self.up.pipe.full():
                 self.pipe.pause()
-                self.deadline = 0            # the origin is the slow one; its own time-outs watch it
+                self.deadline = later(now_us(), self.x.live.write_timeout)
         return off
 
     cdef int flush_up(self, Out* o) except -1:
@@ -835,8 +837,8 @@ cdef class Downstream(UpstreamUser):
             else:
                 up.discard()
         self.write_log()
+        self.x.forget()
         self.core.spare.append(self.x)
-        self.x.token = None
         self.x = None
         if not self.keep or self.client_ended:
             return self.linger()
@@ -942,7 +944,6 @@ cdef class Downstream(UpstreamUser):
                 self.x.reason = reason if reason else R_CLIENT_CLOSED
             self.x.record.flags |= LOG_ABORTED
             self.write_log()
-            self.x.token = None
             self.x = None
         self.state = D_CLOSED
         self.drop_upstream(True)
@@ -977,6 +978,8 @@ cdef class Downstream(UpstreamUser):
         if self.state == D_RELAY and not self.response_begun:
             if self.request_done:
                 return self.upstream_failed(R_ORIGIN_HEAD_TIMEOUT)
+            if self.up is not None and self.up.pipe.full():
+                return self.upstream_failed(R_ORIGIN_BODY_TIMEOUT)
             self.drop_upstream(True)
             return self.refuse(R_BODY_TIMEOUT)
         if self.x is not None:

@@ -176,6 +176,7 @@ cdef class Exchange:
     cdef bytes body
 
     cdef int start(self, Arrival arrival) except -1
+    cdef int forget(self) except -1
     cdef int judge(self, Head* h) except -1                     # Step
     cdef int place_request(self, Head* h) except -1             # host, path, route; 0 or a Reason
     cdef int authenticate(self, Head* h) except -1              # who; 0, -2 to wait, or a Reason

@@ -184,6 +184,16 @@ cdef class Exchange:
             self.ray[i] = HEX_DIGITS[(ray >> (60 - 4 * i)) & 15]
         return 0
 
+    cdef int forget(self) except -1:
+        """Hold nothing of a finished request: an unused exchange must not keep an old snapshot alive."""
+        self.live = None
+        self.arrival = None
+        self.token = None
+        self.service = None
+        self.assertion = None
+        self.fields = self.body = None
+        return 0
+
     cdef int judge(self, Head* h) except -1:
         """Say what is to be done with the request whose head is h. Called again after STEP_WAIT, with the same head."""
         cdef int reason, rc

@@ -177,7 +177,6 @@ def test_d05_not_even_then_pieces_that_an_origin_would_resolve(path: bytes, reas
             ("D09", b"/admin", b"/admin.", True),
             ("D09", b"/admin", b"/admin/", True),
             ("D09", b"/admin", b"/admin..;x/y", True),
-            ("D09", b"/admin/", b"/admin", True),
             ("D10", b"/admin", b"/ADMIN", False),
             ("D12", b"/admin", b"/%EF%BD%81dmin", False),
             ("D13", b"/admin", b"/admin", True),
@@ -191,7 +190,6 @@ def test_d05_not_even_then_pieces_that_an_origin_would_resolve(path: bytes, reas
             ("D13", b"/a/b", b"/a/bc", False),
             ("D13", b"/a/b", b"/a;x/b.", True),
             ("D13", b"/a%3", b"/a%3", True),
-            ("-", b"/", b"/anything", True),
             ("-", b"", b"/", True),
         ]
     ],

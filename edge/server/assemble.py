@@ -52,6 +52,7 @@ class Assembly:
         self.loaded: Loaded | None = None
         self.world: World | None = None
         self.certificate_ends: dict[str, float] = {}  # file -> unix time
+        self.auds: dict[str, str] = {}  # application's id -> AUD
         self.tunnels: dict[str, str] = {}  # id -> name, of the running snapshot
 
     def remember(self) -> None:
@@ -87,7 +88,9 @@ class Assembly:
         def adopt() -> None:
             self.loaded, self.world = running, made.world
             self.certificate_ends = made.ends
-            self.workshop.running(made.snapshot.settings["applications"])
+            applications = made.snapshot.settings["applications"]
+            self.workshop.running(applications)
+            self.auds = {one["id"]: aud for aud, one in applications.items()}
             tunnels = made.snapshot.settings["tunnels"]
             self.tunnels = {ident: one["name"] for ident, one in tunnels.items()}
 

@@ -166,8 +166,8 @@ class Control:
             if event.get("kind") == "refused":
                 self.desk.audit.refused(
                     who=str(event["who"]), address=str(event["address"]),
-                    aud=str(event["application"]), reason=str(event["reason"]),
-                    count=int(event["count"]),
+                    aud=self.assembly.auds.get(event["application"], ""),
+                    reason=str(event["reason"]), count=int(event["count"]),
                 )
             elif str(event.get("kind", "")).startswith("tunnel."):
                 detail = {name: event[name] for name in event if name not in _SAID}

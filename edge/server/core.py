@@ -13,7 +13,7 @@ from typing import Any, cast
 from _fastpath.accesslog import AccessLog
 from _fastpath.downstream import WorkerCore
 from _fastpath.snapshot import Snapshot
-from _fastpath.tls import TicketKeys
+from _fastpath.tls import TicketKeys, TlsContexts
 from _fastpath.token import Revocations
 from edge.server.certificates import contexts_of
 from edge.server.feed import Message
@@ -31,6 +31,9 @@ CLASSES = ("0xx", "1xx", "2xx", "3xx", "4xx", "5xx")
 def open_snapshot(path: Path) -> Snapshot:
     """Map a snapshot file and check it; raises ValueError where it is damaged."""
     return Snapshot.open(path)
+
+
+Prepared = tuple[Snapshot, TlsContexts]
 
 
 class FastCore:
@@ -63,7 +66,7 @@ class FastCore:
         self._stale: asyncio.TimerHandle | None = None
         self._asking: set[asyncio.Task[None]] = set()
         self.core.set_control(str(self.plan.folder.public_socket))
-        self.set_snapshot(snapshot)
+        self.set_snapshot(self._with_contexts(snapshot))
         self.core.start()
 
     async def start(self) -> None:
@@ -113,12 +116,19 @@ class FastCore:
         kind = "tls" if listener.kind == "tunnel" else listener.kind
         return self.core.acceptor(kind, listener.proxy_protocol)
 
-    def set_snapshot(self, snapshot: Snapshot) -> None:
-        contexts = contexts_of(snapshot.settings, self.plan.folder, self.tickets)
+    def prepare(self, path: Path) -> Prepared:
+        return self._with_contexts(open_snapshot(path))
+
+    def _with_contexts(self, snapshot: Snapshot) -> Prepared:
+        return snapshot, contexts_of(snapshot.settings, self.plan.folder, self.tickets)
+
+    def set_snapshot(self, prepared: Prepared) -> Snapshot:
+        snapshot, contexts = prepared
         self.core.set_snapshot(snapshot)  # raises, and nothing has changed yet
         self.core.set_tls(contexts)
         self.snapshot = snapshot
         self.registrar.snapshot_changed()
+        return snapshot
 
     def revoke(self, entries: list[Message], full: bool, seq: int) -> None:
         self.core.revoke(entries, full, seq)
@@ -142,12 +152,19 @@ class FastCore:
         self.tickets.replace(keys)
 
     def reload_certificates(self) -> None:
+        task = self.loop.create_task(self._reload_certificates())
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
+
+    async def _reload_certificates(self) -> None:
+        snapshot = self.snapshot
         try:
-            contexts = contexts_of(self.snapshot.settings, self.plan.folder, self.tickets)
+            _, contexts = await asyncio.to_thread(self._with_contexts, snapshot)
         except (ValueError, OSError) as error:
             log.error("certificates stay as they were: %s", error)
             return
-        self.core.set_tls(contexts)
+        if snapshot is self.snapshot:  # else the swap that came between has read them too
+            self.core.set_tls(contexts)
 
     def reopen_log(self) -> None:
         if self.log is not None:

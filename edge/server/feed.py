@@ -122,8 +122,9 @@ class Peer(asyncio.Protocol):
         try:
             for message in self._frames.feed(data):
                 self._take(message)
-        except FeedError as error:
-            log.error("feed: worker pid %d: %s", self.pid, error)
+        except Exception:
+            # uvloop would only log it and go on with half a message taken
+            log.exception("feed: worker pid %d dropped", self.pid)
             self.drop()
 
     def _take(self, message: Message) -> None:

@@ -57,8 +57,11 @@ class Core(Protocol):
     def acceptor(self, listener: Listener) -> Callable[[], asyncio.BaseProtocol]:
         """Return the protocol factory for connections that come in at this listener."""
 
-    def set_snapshot(self, snapshot: Any) -> None:
-        """Decide from this snapshot from the next request on; raise and change nothing."""
+    def prepare(self, path: Path) -> Any:
+        """Return a snapshot ready for set_snapshot; called in a thread, since it takes its time."""
+
+    def set_snapshot(self, prepared: Any) -> Snapshot:
+        """Decide from it from the next request on, and return it; or raise and change nothing."""
 
     def revoke(self, entries: list[Message], full: bool, seq: int) -> None:
         """Apply revocations: `full` replaces the list, otherwise they are added."""
@@ -108,7 +111,6 @@ class Worker:
         self.channel = channel
         self.loop = loop
         self.wall = wall
-        self.open_snapshot = open_snapshot
         # by the slot whose sockets they serve
         self.servers: dict[int, list[tuple[Inherited, asyncio.Server]]] = {}
         self.revoked = 0  # sequence number of the newest revocation that the core knows
@@ -117,6 +119,8 @@ class Worker:
             on_state=self.on_feed_state,
         )
         self.questions = Questions(self.feed.send)
+        self.swapping = asyncio.Lock()
+        self.swaps: set[asyncio.Task[None]] = set()
         self.draining: asyncio.Task[None] | None = None
         self.alone = asyncio.Event()  # no other process holds our listening sockets any more
         snapshot = newest(plan.folder.snapshots, lambda number, path: open_snapshot(path))
@@ -167,7 +171,9 @@ class Worker:
         if kind == "beat":
             self.core.set_stale_after(self.max_stale)
         elif kind == "snapshot":
-            self._on_snapshot(message)
+            task = self.loop.create_task(self._on_snapshot(message))
+            self.swaps.add(task)
+            task.add_done_callback(self.swaps.discard)
         elif kind == "revocations":
             self._on_revocations(message)
         elif kind == "answer":
@@ -186,23 +192,27 @@ class Worker:
         for message in self.core.greeting():
             self.feed.send(message)
 
-    def _on_snapshot(self, message: Message) -> None:
+    async def _on_snapshot(self, message: Message) -> None:
         version = int(message["version"])
         try:
-            if version < self.snapshot.version:
-                raise ValueError(f"version {version} is older than {self.snapshot.version}")
-            if version > self.snapshot.version:
-                path = Path(message["file"])
-                if sha256_file(path) != (message["length"], message["sha256"]):
-                    raise ValueError(f"{path} is not what control wrote")
-                snapshot = self.open_snapshot(path)
-                self.core.set_snapshot(snapshot)
-                self.snapshot = snapshot  # the only store
+            async with self.swapping:  # one after the other, in the order in which they came
+                if version < self.snapshot.version:
+                    raise ValueError(f"version {version} is older than {self.snapshot.version}")
+                if version > self.snapshot.version:
+                    # 5 MB take 20 ms to check: requests go on meanwhile
+                    prepared = await asyncio.to_thread(self._prepare, message)
+                    self.snapshot = self.core.set_snapshot(prepared)  # the only store
         except (ValueError, OSError) as error:
             log.error("snapshot %d refused: %s", version, error)
             self.feed.send({"t": "ack", "version": version, "error": str(error)})
             return
         self.feed.send({"t": "ack", "version": version})
+
+    def _prepare(self, message: Message) -> Any:
+        path = Path(message["file"])
+        if sha256_file(path) != (message["length"], message["sha256"]):
+            raise ValueError(f"{path} is not what control wrote")
+        return self.core.prepare(path)
 
     def _on_revocations(self, message: Message) -> None:
         seq, full = int(message["seq"]), bool(message["full"])

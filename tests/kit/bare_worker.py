@@ -104,10 +104,14 @@ class BareCore:
     def acceptor(self, listener: Any) -> Any:
         return lambda: Answering(self)
 
-    def set_snapshot(self, snapshot: BareSnapshot) -> None:
+    def prepare(self, path: Path) -> BareSnapshot:
+        return BareSnapshot(path)
+
+    def set_snapshot(self, snapshot: BareSnapshot) -> BareSnapshot:
         if snapshot.text == "refuse me":
             raise ValueError("the core refuses it")
         self.snapshot = snapshot
+        return snapshot
 
     def revoke(self, entries: list[Any], full: bool, seq: int) -> None:
         names = [entry["id"] for entry in entries]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.kit.bare_node import crowding
-from tests.kit.edge_process import edge_process, free_port, wait_until
+from tests.kit.edge_process import EdgeProcess, edge_process, free_port, wait_until
 
 CONFIG = """
 auth_domain: login.sekisho.localhost
@@ -317,3 +317,40 @@ def test_nothing_secret_is_shown(edge, node):
         assert master_key not in text, place
         assert "@" not in shown["metrics"]
     command(edge, "service-token", "delete", "spy")
+
+
+def test_database_away_at_start_the_last_good_snapshot_serves(tmp_path):
+    """faults.md, kill during start: who is signed in is served; control comes when it can."""
+    node = Node(tmp_path)
+    edge = EdgeProcess(node.text(), tmp_path)
+    database = edge.state / "state.db"
+    try:
+        edge.start()
+        assert edge.stop() == 0
+        database.rename(tmp_path / "away")
+        database.mkdir()  # nobody can open that
+        edge.start(wait=False)
+        wait_until(lambda: node.get().status == 200, 60)
+        assert "starting from the last good snapshot, without control" in edge.text()
+        database.rmdir()
+        (tmp_path / "away").rename(database)
+        edge.wait_ready()
+    finally:
+        edge.stop()
+
+
+def test_damaged_key_file_starts_nothing(tmp_path):
+    """faults.md: never a new key in silence, not even with a snapshot to serve from."""
+    node = Node(tmp_path)
+    edge = EdgeProcess(node.text(), tmp_path)
+    key = edge.state / "keys" / "master.key"
+    try:
+        edge.start()
+        edge.stop()
+        good = key.read_text()
+        key.write_text(good[:20])
+        edge.start(wait=False)
+        assert edge.process.wait(60) == 78
+        assert "damaged" in edge.text() and key.read_text() == good[:20]
+    finally:
+        edge.stop()

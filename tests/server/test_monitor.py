@@ -9,7 +9,8 @@ from edge.server.monitor import Reading, Readings, build_monitor
 
 def reading(*versions: int, version: int = 5, failed: bool = False) -> Readings:
     return Readings(
-        certificates={"/etc/x.pem": 2e9}, version=version, expected=2, reload_failed=failed, revocations=3,
+        certificates={"/etc/x.pem": 2e9}, version=version, expected=2, reload_failed=failed,
+        revocations=3,
         workers=[
             Reading(slot, at, {
                 "requests": 10 + slot, "connections": 4, "by_status": {"2xx": 9, "4xx": 1},

@@ -1,7 +1,8 @@
 """A chunked body gives the reference's payload and ends at the reference's byte, or is refused;
 neither depends on how it was cut; the payload is never longer than the bytes; an error is final.
 
-The first byte says how the rest is cut: into pieces of that many bytes, 0 for whole."""
+The first byte says how the rest is cut: into pieces of that many bytes, but
+at most 256 pieces."""
 
 from _fastpath.errors import WireError
 from _fastpath.http1 import BodyReader, chunk_line
@@ -41,7 +42,7 @@ def fuzz(data: bytes) -> None:
         return
     size, body = data[0], data[1:]
     whole = run(body, len(body) or 1)
-    assert run(body, size or 1) == whole
+    assert run(body, max(size, 1, len(body) // 256)) == whole
     payload, rest, reason = whole
     try:
         expected: tuple[bytes, bytes] | None = read_chunked(body)

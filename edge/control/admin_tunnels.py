@@ -23,7 +23,7 @@ from edge.identity.revocations import Revocations
 from edge.store import NameTaken, Store, Thing
 
 CA = "tunnel-ca"  # name of the key row; its public text is the certificate
-EDGE = "tunnel-edge"  # the edge's own certificate for tunnel.<auth_domain>
+EDGE = "tunnel-edge"  # kind of the rows with the edge's certificate for tunnel.<auth_domain>
 NAME = re.compile(r"[^\W_][\w .-]{0,62}")  # of a tunnel; a UUID is refused: it would be an id
 MAX_HOSTNAMES = 100  # that one credential is limited to
 
@@ -69,7 +69,8 @@ class TunnelDesk:
             fresh = authority.new_authority("Sekisho tunnel CA", now)
             await self.keys.put(CA, "tunnel-ca", fresh.key, fresh.certificate.decode())
             self.audit.record("tunnel-ca-create")
-        edge = self.keys.get(EDGE)
+        before = self.keys.of_kind(EDGE)  # each renewal is a row of its own, the newest counts
+        edge = before[-1] if before else None
         if (
             edge is None
             or authority.wants_renewal(edge.public.encode(), now)
@@ -77,7 +78,8 @@ class TunnelDesk:
         ):
             key = authority.new_key()
             certificate = authority.issue_edge(self._ca(), key=key, name=server_name, now=now)
-            edge = await self.keys.put(EDGE, "tunnel-edge", key, certificate.decode())
+            name = f"{EDGE}-{len(before):05d}"
+            edge = await self.keys.put(name, EDGE, key, certificate.decode())
         return edge.public.encode(), edge.secret, self.anchors()
 
     def anchors(self) -> bytes:
@@ -262,7 +264,8 @@ class TunnelDesk:
             for one in await self.store.objects.list("credential")
             if one.body.get("tunnel") == tunnel
         ]
-        return sorted(found, key=lambda one: one.created)
+        # two of one second: the one that rotation revoked came first
+        return sorted(found, key=lambda one: (one.created, not one.body.get("revoked")))
 
     async def _tunnel(self, name: str) -> Thing:
         found = await self.store.objects.find("tunnel", name)

@@ -227,7 +227,7 @@ def covers(hostnames: Sequence[str], pattern: str) -> bool:
     for limit in hostnames:
         if limit == pattern:
             return True
-        if limit.startswith("*.") and pattern.endswith(limit[1:]) and len(pattern) > len(limit):
+        if limit.startswith("*.") and pattern.endswith(limit[1:]) and len(pattern) >= len(limit):
             return True
     return False
 

@@ -57,6 +57,7 @@ class FastCore:
             around.loop, slot=slot, slots=slots,
             tunnels=lambda: self.snapshot.settings["tunnels"], revoked=self._revoked,
             ask=around.ask, tell=self._tell_links, audit=self.links_events.append,
+            applications=lambda: self.snapshot.settings["applications"],
             siblings=self.siblings, edge=snapshot.settings["auth_domain"],
         )
         self.core = WorkerCore(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,6 +61,7 @@ class Registrar:
         ask: Ask,
         tell: Callable[[list[dict[str, Any]]], None],
         audit: Callable[[dict[str, Any]], None] = lambda event: None,
+        applications: Callable[[], Container[str]] | None = None,
         siblings: Siblings | None = None,
         clock: Callable[[], float] = time.time,
         edge: str = "",
@@ -72,6 +73,7 @@ class Registrar:
         self.ask = ask
         self.tell = tell
         self.audit = audit
+        self.applications = applications  # AUDs of the running snapshot; None: not looked at
         self.clock = clock
         self.edge = edge
         self.siblings = siblings
@@ -128,6 +130,8 @@ class Registrar:
             return "session-revoked"
         if tunnel not in self.tunnels():
             return "tunnel-unknown"
+        if self.applications is not None and application not in self.applications():
+            return "application-missing"
         return ""
 
     def gossip(self, sibling: Sibling, body: bytes) -> None:

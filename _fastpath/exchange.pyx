@@ -609,8 +609,8 @@ cdef class Exchange:
         if page:
             language = "ja" if self.japanese and "ja" in page else "en"
             self.body = page[language].replace(b"@@request-id@@", ray)
-            if self.token is not None:
-                self.body = self.body.replace(b"@@email@@", html.escape(self.token.email.decode("utf-8", "replace")).encode())
+            email = self.token.email.decode("utf-8", "replace") if self.token is not None else ""
+            self.body = self.body.replace(b"@@email@@", html.escape(email).encode())
             fields.append(b"Content-Type: text/html; charset=utf-8\r\nContent-Language: %s\r\n" % language.encode())
             fields.append(self.live.page_fields)
         else:

@@ -3,7 +3,7 @@ host."""
 
 import base64
 import hashlib
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -94,10 +94,12 @@ def problem_page(
     )
 
 
-def prepared_pages() -> dict[str, dict[str, bytes]]:
+@lru_cache(maxsize=2)
+def prepared_pages(organization: str = "Sekisho") -> dict[str, dict[str, bytes]]:
     """Return {reason: {language: page}} for what workers say to people by themselves.
 
-    A page holds REQUEST_ID_MARK, and EMAIL_MARK where somebody signed in is refused."""
+    A page holds REQUEST_ID_MARK, and EMAIL_MARK where somebody signed in is refused: replaced by
+    nothing, the line that it stands in does not show. Made once, as every reload asks."""
     pages: dict[str, dict[str, bytes]] = {}
     for reason, (status, _fault, _retry) in reasons().items():
         if status < 400 or reason not in SENTENCES:
@@ -111,6 +113,7 @@ def prepared_pages() -> dict[str, dict[str, bytes]]:
                 REQUEST_ID_MARK,
                 email=EMAIL_MARK if denied else "",
                 switch="/cdn-cgi/access/login?switch=1" if denied else "",
+                organization=organization,
             ).encode()
             for language in LANGUAGES
         }

@@ -40,8 +40,13 @@ class Assembly:
     """The running configuration, and how the next one is made. Holds the last one that was good."""
 
     def __init__(
-        self, plan: Plan, store: Store, keys: KeyStore, *,
-        service_tokens: ServiceTokens, wall: Callable[[], float],
+        self,
+        plan: Plan,
+        store: Store,
+        keys: KeyStore,
+        *,
+        service_tokens: ServiceTokens,
+        wall: Callable[[], float],
     ) -> None:
         self.plan = plan
         self.workshop = Workshop(plan.config)
@@ -102,9 +107,7 @@ class Assembly:
         tokens = await self.service_tokens(self.wall())
         return StoreObjects(tunnels=tunnels, service_tokens=tokens, app_epochs={})
 
-    def _compile(
-        self, loaded: Loaded, version: int, objects: StoreObjects
-    ) -> Compiled:
+    def _compile(self, loaded: Loaded, version: int, objects: StoreObjects) -> Compiled:
         keys = InstallationKeys(
             aud_key=self.keys.secret("aud"),
             hash_key=self.keys.secret("hash")[:16],
@@ -112,7 +115,7 @@ class Assembly:
             auth_aud=self.keys.aud(AUTH_DOMAIN),
         )
         data = self.workshop.compile(
-            loaded, version=version, objects=objects, keys=keys, extra=_pages()
+            loaded, version=version, objects=objects, keys=keys, extra=_pages(loaded)
         )
         # What no worker could load is never written: neither bytes nor certificates
         snapshot = Snapshot(data)
@@ -124,12 +127,13 @@ class Assembly:
         return Compiled(data, snapshot, world_of(loaded, snapshot, objects, keys), ends)
 
 
-def _pages() -> dict[str, Any]:
+def _pages(loaded: Loaded) -> dict[str, Any]:
     """Return what workers need to answer people by themselves."""
     # These four the worker writes itself, by what it answers
     own = {"content-type", "cache-control", "vary", "x-content-type-options"}
+    organization = "Sekisho" if loaded.config is None else loaded.config.organization
     fields = [f"{name}: {value}\r\n" for name, value in PAGE_HEADERS if name not in own]
-    return {"pages": prepared_pages(), "page_fields": "".join(fields)}
+    return {"pages": prepared_pages(organization), "page_fields": "".join(fields)}
 
 
 def _load(workshop: Workshop) -> Loaded:

@@ -303,6 +303,18 @@ async def test_m15_wrong_answers(pair: Pair, path: str, wrong: str) -> None:
     assert pair.server.asked.count(path) == 1 and "/elsewhere" not in pair.server.asked
 
 
+async def test_m15_no_retry_storm(pair: Pair) -> None:
+    """M15: a hundred people at a dead provider cost one request, and all hear at once."""
+    pair.server.raw["/.well-known/openid-configuration"] = WRONG["500"]
+    told = await asyncio.gather(
+        *(pair.client.begin(f"{n}") for n in range(100)), return_exceptions=True
+    )
+    assert all(isinstance(one, ProviderFailed) for one in told) and len(pair.server.asked) == 1
+    pair.server.raw.clear()
+    pair.clock.advance(5)
+    assert (await pair.sign_in()).subject == "taro"
+
+
 @pytest.mark.parametrize("path", ["/token", "/keys", "/.well-known/openid-configuration"])
 async def test_m15_slow(pair: Pair, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """M15: an endpoint that never answers fails within the bound (10 s; shortened here)."""

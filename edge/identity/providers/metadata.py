@@ -14,6 +14,7 @@ from edge.identity.world import Provider
 
 DISCOVERY_AGE = 3600.0  # seconds before discovery is read again
 MAX_AGE = 86400.0  # seconds: keys or discovery older than this are not used, whatever is down
+FAILED_PAUSE = 5.0  # seconds after a failure in which nobody asks again: all get the same answer
 UNKNOWN_KID_PAUSE = 60.0  # seconds between two fetches that an unknown key id causes
 ALGORITHMS = (
     "RS256",
@@ -53,6 +54,8 @@ class Metadata:
         self._keys_at = 0.0
         self._asked_at = float("-inf")  # when keys were last fetched, well or not
         self._lock = asyncio.Lock()
+        self._failed: ProviderFailed | None = None
+        self._failed_at = float("-inf")
 
     async def discover(self) -> Discovered:
         """Return the discovery document, at most an hour old, or a day when the provider is
@@ -62,13 +65,27 @@ class Metadata:
             held = self._discovered
             if held is not None and now - held.at < DISCOVERY_AGE:
                 return held
+            usable = held is not None and now - held.at < MAX_AGE
+            self._breaker(now, usable)
+            if held is not None and usable and now - self._failed_at < FAILED_PAUSE:
+                return held
             try:
                 self._discovered = Discovered(await self._read(), now)
-            except ProviderFailed:
-                if held is None or now - held.at >= MAX_AGE:
+            except ProviderFailed as error:
+                self._fail(error)
+                if held is None or not usable:
                     raise
                 return held
             return self._discovered
+
+    def _breaker(self, now: float, usable: bool) -> None:
+        """Raise the last failure while it is fresh: a crowd must not wait for a dead provider in
+        turn."""
+        if not usable and self._failed is not None and now - self._failed_at < FAILED_PAUSE:
+            raise ProviderFailed(self._failed.reason, str(self._failed))
+
+    def _fail(self, error: ProviderFailed) -> None:
+        self._failed, self._failed_at = error, self._clock()
 
     async def _read(self) -> dict[str, Any]:
         issuer = self._provider.issuer
@@ -97,13 +114,15 @@ class Metadata:
             if known and now - self._keys_at < DISCOVERY_AGE and self._keys is not None:
                 return self._keys
             if self._keys is None or stale or now - self._asked_at >= UNKNOWN_KID_PAUSE:
+                self._breaker(now, usable=self._keys is not None and not stale)
                 self._asked_at = now
                 try:
                     self._keys = await self._fetch_keys(discovered.url("jwks_uri"))
                     self._keys_at = now
-                except ProviderFailed:
+                except ProviderFailed as error:
                     if self._keys is None or stale:
                         self._keys = None
+                        self._fail(error)
                         raise
             if self._keys is None:
                 raise ProviderFailed("provider-unreachable", "no keys")

@@ -78,6 +78,11 @@ class OneTimePin:
         self._alarmed = False
         self._counted_at = float("-inf")  # when failures were last counted
 
+    @property
+    def alarmed(self) -> bool:
+        """What alarm() last said: for a monitor."""
+        return self._alarmed
+
     async def alarm(self) -> bool:
         """Say whether there were more failures in the last hour than people make."""
         now = self._clock()

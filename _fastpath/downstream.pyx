@@ -49,6 +49,8 @@ cdef enum:
     PIECE = 131072           # bytes gathered before they are sent
     QUIET = 2000000          # microseconds without a request after which idle buffers are given back
 
+cdef bytes PLAIN_HERE = (b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: 50\r\n\r\n"
+                         b"This port speaks TLS: its address begins https://\n")
 cdef const uint8_t* CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -1085,6 +1087,8 @@ cdef class TlsServerPipe(TlsPipe):
 
     def handshake_failed(self):
         self.core.checkpoint.counters.handshakes_failed += 1
+        if self.tls.plain:                   # somebody speaks HTTP here: say so in his own words (I09)
+            self.outgoing(PLAIN_HERE, len(PLAIN_HERE))
         TlsPipe.handshake_failed(self)
 
     def dropped(self):

@@ -104,5 +104,6 @@ def test_I09_plain_http_on_the_tls_port_gets_no_secret_and_ends(checkpoint: Chec
         deadline = time.monotonic() + 5
         rest = c.closed(5.0)
     assert rest is not None and time.monotonic() < deadline
-    assert b"200 OK" not in rest
+    assert rest.startswith(b"HTTP/1.1 400 ") and rest.endswith(b"https://\n")
+    assert int(rest.split(b"Content-Length: ")[1].split(b"\r\n")[0]) == len(rest.split(b"\r\n\r\n")[1])
     assert not checkpoint.origin.requests

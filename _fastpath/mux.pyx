@@ -1,6 +1,6 @@
 """yamux version 0: the session. MUX.md is its specification; section numbers below are that page's.
 
-Reading order: table of streams, what comes in, what goes out, time, doors for tests."""
+Reading order: table of streams, what comes in, what goes out, time and the end."""
 
 cimport cython
 from libc.stdint cimport UINT32_MAX, int64_t, uint8_t, uint32_t, uint64_t
@@ -9,7 +9,7 @@ from libc.string cimport memcpy, memset
 from _fastpath.buffer cimport buffer_new
 from _fastpath.errors cimport (
     R_LINK_GOAWAY, R_LINK_LOST, R_LINK_PROTOCOL, R_LINK_ROLE, R_LINK_TIMEOUT, R_STREAM_RESET,
-    R_STREAM_TIMEOUT, R_STREAM_WINDOW, R_TUNNEL_STREAMS, raise_wire, reason_name,
+    R_STREAM_TIMEOUT, R_STREAM_WINDOW, R_TUNNEL_STREAMS, raise_wire,
 )
 from _fastpath.frame cimport (
     FLAG_ACK, FLAG_FIN, FLAG_RST, FLAG_SYN, FRAME_DATA, FRAME_GOAWAY, FRAME_PING, FRAME_WINDOW,
@@ -23,7 +23,7 @@ from _fastpath.limits cimport (
 from _fastpath.stream cimport (
     E_END_REMOTE, E_FIN_SENT, F_ACK_DUE, F_ACKED, F_CLAIMED, F_FIN_DUE, F_OURS, F_RESET_HELD,
     F_SYN_DUE, F_TELL_CLOSED, F_UPDATE_DUE, F_WAITING, S_BOTH, S_CLOSED, S_HALF_REMOTE,
-    S_OPEN, Door, ring_clear, ring_init, ring_linked, ring_push, ring_unlink, stream_new,
+    S_OPEN, ring_clear, ring_init, ring_linked, ring_push, ring_unlink, stream_new,
 )
 
 cdef enum:
@@ -786,143 +786,3 @@ def footprint() -> int:
 def live() -> int:
     """Return how many Mux objects exist in this process."""
     return LIVE
-
-
-cdef class Session(MuxEvents):
-    """A Mux driven from Python; what it says is collected in `events` as tuples that begin with a name.
-
-    Streams are named by id. Microseconds; bytes."""
-    cdef Mux mux
-    cdef dict known
-    cdef readonly list events
-    cdef readonly int outputs                  # how often on_output was called
-    cdef public bint hold                      # True: received bytes are not consumed by themselves
-    cdef public bint claim                     # True: streams of the other side are accepted as they come
-
-    def __init__(self, bint client, int accepts=ACCEPT_ANY, uint32_t max_streams=4096, uint64_t now=1) -> None:
-        self.mux = mux_new(self, client, accepts, max_streams, now)
-        self.known, self.events = {}, []
-        self.outputs, self.hold, self.claim = 0, False, True
-
-    cdef int on_open(self, Stream s) except -1:
-        self.known[s.id] = s
-        s.user = self                          # a cycle, as an owner would make one: closing must break it
-        self.events.append(("opened", s.id))
-        return s.accept() if self.claim else 0
-
-    cdef int on_data(self, Stream s, const uint8_t* p, size_t n) except -1:
-        self.events.append(("data", s.id, p[:n]))
-        return 0 if self.hold else s.consumed(n)
-
-    cdef int on_end(self, Stream s) except -1:
-        self.events.append(("ended", s.id))
-        return 0
-
-    cdef int on_reset(self, Stream s, int reason) except -1:
-        self.events.append(("reset", s.id, reason_name(reason).decode()))
-        del self.known[s.id]
-        return 0
-
-    cdef int on_closed(self, Stream s) except -1:
-        self.events.append(("closed", s.id))
-        del self.known[s.id]
-        return 0
-
-    cdef int on_writable(self, Stream s) except -1:
-        self.events.append(("writable", s.id))
-        return 0
-
-    cdef int on_pong(self, uint64_t round_trip) except -1:
-        self.events.append(("pong", round_trip))
-        return 0
-
-    cdef int on_goaway(self, uint32_t code) except -1:
-        self.events.append(("goaway", code))
-        return 0
-
-    cdef int on_output(self) except -1:
-        self.outputs += 1
-        return 0
-
-    def take(self) -> list:
-        """Return the events so far and forget them."""
-        cdef list events = self.events
-        self.events = []
-        return events
-
-    def feed(self, const uint8_t[::1] data not None, uint64_t now) -> None:
-        """Take what the other side sent; WireError when it ends the session."""
-        if data.shape[0]:
-            self.mux.feed(&data[0], data.shape[0], now)
-
-    def fill(self, size_t room=65536) -> bytes:
-        """Return the next bytes to send, at most room of them."""
-        cdef bytearray out = bytearray(room)
-        return bytes(out[:self.mux.fill(<uint8_t*><char*>out, room)])
-
-    def wants_send(self) -> bool:
-        return bool(self.mux.wants_send())
-
-    def open(self, uint64_t now) -> int:
-        cdef Stream s = self.mux.open(now)
-        s.user = self
-        self.known[s.id] = s
-        return s.id
-
-    def skip_to(self, uint32_t id) -> None:
-        """Let the next stream of ours have that id."""
-        self.mux.next_id = id
-
-    def door(self, uint32_t id) -> Door:
-        """Return the stream with that id, to keep (KeyError when its last call has come)."""
-        cdef Door door = Door.__new__(Door)
-        door.stream = self.known[id]
-        return door
-
-    def accept(self, uint32_t id) -> None:
-        (<Stream>self.known[id]).accept()
-
-    def write(self, uint32_t id, const uint8_t[::1] data not None) -> None:
-        if data.shape[0]:
-            (<Stream>self.known[id]).write(&data[0], data.shape[0])
-
-    def end(self, uint32_t id) -> None:
-        (<Stream>self.known[id]).end()
-
-    def reset(self, uint32_t id) -> None:
-        (<Stream>self.known.pop(id)).reset()
-
-    def consumed(self, uint32_t id, size_t n) -> None:
-        (<Stream>self.known[id]).consumed(n)
-
-    def full(self, uint32_t id) -> bool:
-        return bool((<Stream>self.known[id]).full())
-
-    def knows(self, uint32_t id) -> bool:
-        return id in self.known
-
-    def stream(self, uint32_t id) -> dict:
-        """Return the numbers of one stream."""
-        return self.door(id).numbers()
-
-    def state(self) -> dict:
-        """Return the numbers of the session."""
-        cdef Mux m = self.mux
-        return {"live": m.live, "over": bool(m.over), "backlog": m.backlog, "unacked": m.unacked,
-                "grown": m.grown, "link_queued": m.link_queued, "control": m.control.size(),
-                "round_trip": m.round_trip, "slots": len(m.slots), "cells": m.cells_mask + 1} | m.counters
-
-    def ping(self, uint64_t now) -> None:
-        self.mux.ping(now)
-
-    def goaway(self, uint32_t code=0) -> None:
-        self.mux.goaway(code)
-
-    def tick(self, uint64_t now) -> None:
-        self.mux.tick(now)
-
-    def deadline(self) -> int:
-        return self.mux.deadline()
-
-    def lost(self) -> None:
-        self.mux.lost()

@@ -10,6 +10,7 @@ from _fastpath.limits cimport (
 
 cdef enum:
     S_BAD = 255                      # a hole of the table below
+    BULK = 16384                     # bytes: who writes that much at once writes more
 
 cdef uint8_t NEXT[5][4]              # [StreamState][StreamEvent]; see MUX.md §6
 #                    end local     end remote     FIN sent  reset
@@ -86,6 +87,9 @@ cdef class Stream:
             return 0
         if self.queue is None:
             self.queue = buffer_new(MAX_STREAM_QUEUE)
+        if n >= BULK and self.queue.size() == 0:
+            # More of this size will follow until full(): room for all of it at once spares moving it as it grows.
+            self.queue.reserve(STREAM_HIGH_WATER + n)
         self.queue.append(p, n)
         self.mux.link_queued += n
         self.accept()

@@ -18,6 +18,8 @@ FIGURES = {  # name: (module, function)
     "policy": ("bench.micro.policy", "policy"),
     "token": ("bench.micro.bench_token", "token"),
     "tls": ("bench.micro.bench_tls", "tls"),
+    "mux": ("bench.micro.bench_mux", "mux"),
+    "mux-bulk": ("bench.micro.bench_mux", "bulk"),
 }
 
 

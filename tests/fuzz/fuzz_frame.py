@@ -6,7 +6,7 @@ are cut changes nothing; after lost() nothing is left. The first byte chooses ro
 
 from _fastpath import frame, limits
 from _fastpath.errors import WireError
-from _fastpath.mux import Session
+from _fastpath.session import Session
 
 TOKENS = [
     frame.build(kind, flags, stream, length)

@@ -12,7 +12,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from _fastpath import limits
-from _fastpath.mux import Session
+from _fastpath.session import Session
 
 SECOND = 1_000_000
 

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Awaitable, Callable
 
 from _fastpath.errors import WireError
-from _fastpath.mux import Session
+from _fastpath.session import Session
 
 
 class Lost(Exception):

@@ -1,4 +1,4 @@
-// ChainSafe's yamux (js-libp2p) as the other end: peer.mjs PORT client|server TASK.
+// ChainSafe's yamux (js-libp2p) as the other end: peer.mjs MODULE PORT client|server TASK.
 // TASK serve answers what we open; the others open streams themselves and print one line of JSON.
 import { createHash } from 'node:crypto'
 import net from 'node:net'
@@ -9,8 +9,8 @@ Promise.withResolvers ??= () => {
   all.promise = new Promise((resolve, reject) => Object.assign(all, { resolve, reject }))
   return all
 }
-const { yamux } = await import(new URL(process.env.YAMUX_MODULE, 'file:').href)
-const [port, role, task] = process.argv.slice(2)
+const { yamux } = await import(new URL(process.argv[2], 'file:').href)
+const [port, role, task] = process.argv.slice(3)
 
 const log = Object.assign(() => {}, { error () {}, trace () {}, newScope: () => log })
 const socket = net.connect(Number(port), '127.0.0.1')

@@ -1,5 +1,5 @@
 // HashiCorp's yamux as the other end: peer PORT client|server TASK.
-// TASK serve answers what we open; the others open streams themselves and print one line of JSON.
+// (peer bench REQUESTS MEGABYTES measures the library alone.) TASK serve answers what we open; the others open streams themselves and print one line of JSON.
 package main
 
 import (
@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strconv"
 	"sync"
 	"time"
 
@@ -114,6 +115,14 @@ func bulk(session *yamux.Session, size int) string {
 }
 
 func main() {
+	if os.Args[1] == "bench" {
+		requests, err := strconv.Atoi(os.Args[2])
+		must(err)
+		megabytes, err := strconv.Atoi(os.Args[3])
+		must(err)
+		measure(requests, megabytes)
+		return
+	}
 	config := yamux.DefaultConfig()
 	config.LogOutput = io.Discard
 	config.StreamCloseTimeout = 300 * time.Millisecond

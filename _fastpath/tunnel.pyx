@@ -59,8 +59,13 @@ cdef class Entry:
         e.host_header = field(options, "httpHostHeader", str, position, "").encode()
         e.disable_chunked = field(options, "disableChunkedEncoding", bool, position, False)
         e.match_sni = field(options, "matchSNItoHost", bool, position, False)
-        if any(c <= 32 or c == 127 for c in e.host_header):
-            raise TableError(f"entry {position}: httpHostHeader has a control byte or space")
+        # These are shown to people and written into logs: nothing that a terminal obeys gets in.
+        for name, value, most in (("hostname", e.hostname, 253), ("service", e.service, 512),
+                                  ("httpHostHeader", e.host_header, 255)):
+            if len(value) > most or any(c <= 32 or c >= 127 for c in value):
+                raise TableError(f"entry {position}: {name} has a byte that it can't have, or is over {most} long")
+        if len(e.path) > 1024 or any(c < 32 or c == 127 for c in e.path):
+            raise TableError(f"entry {position}: path has a control byte, or is over 1024 long")
         scheme, colon, rest = e.service.partition(b":")
         if e.service == b"hello_world":
             e.kind = SERVICE_HELLO

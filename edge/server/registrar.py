@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable, Container, Mapping
 from dataclasses import dataclass, field
@@ -25,7 +26,11 @@ log = logging.getLogger("sekisho.links")
 REGISTER_WITHIN = 10.0  # seconds from the handshake to the first message; over it: link closed
 CLOCK_SKEW = 300.0  # seconds between connector and edge; over it: register refused, final
 MAX_LINKS_PER_TUNNEL = 200  # links of one tunnel in one worker; over it: register refused
+TABLES_PER_MINUTE = 30  # table announcements of one link; over it: link closed
+CERTIFICATES_PER_MINUTE = 3  # certificate requests of one link; over it: link closed
 STATISTICS_EVERY = 10.0  # seconds between two statistics messages of a link
+
+_REPLICA = re.compile(r"[0-9a-f]{1,64}")
 
 Ask = Callable[[dict[str, Any]], Awaitable[dict[str, Any] | None]]
 
@@ -45,6 +50,17 @@ class Peer:
     statistics: dict[str, Any] = field(default_factory=dict)
     configured: dict[int, asyncio.Future[wire.Configured]] = field(default_factory=dict)
     timer: asyncio.TimerHandle | None = None
+    minute: float = 0.0  # when the counts below began, monotonic
+    tables: int = 0
+    certificates: int = 0
+
+    def over_rate(self, now: float, message: wire.Message) -> bool:
+        """Count what costs the edge work; True when it is too much for one minute."""
+        if now - self.minute >= 60.0:
+            self.minute, self.tables, self.certificates = now, 0, 0
+        self.tables += isinstance(message, wire.Table)
+        self.certificates += isinstance(message, wire.CertificateRequest)
+        return self.tables > TABLES_PER_MINUTE or self.certificates > CERTIFICATES_PER_MINUTE
 
 
 class Registrar:
@@ -157,7 +173,9 @@ class Registrar:
 
     def _take(self, link: Link, message: wire.Message) -> None:
         peer: Peer = link.user
-        if isinstance(message, wire.CertificateRequest):
+        if peer.over_rate(self.loop.time(), message):
+            self._refuse(link, wire.Refused("link-protocol", f"too many {message.kind} messages"))
+        elif isinstance(message, wire.CertificateRequest):
             self._start(self._certify(link, peer, message))
         elif not peer.accepted:
             if isinstance(message, wire.Register):
@@ -167,7 +185,11 @@ class Registrar:
         elif isinstance(message, wire.Table):
             self._table(link, peer, message)
         elif isinstance(message, wire.Statistics):
-            peer.statistics = message.to_map()
+            peer.statistics = {
+                "round_trip": message.round_trip,
+                "streams": message.streams,
+                "total": message.total,
+            }
         elif isinstance(message, wire.Drain):
             link.drain()
             if self.siblings is not None:
@@ -184,7 +206,8 @@ class Registrar:
             self._refuse(link, refusal)
             return
         peer.accepted = True
-        peer.replica, peer.software = asked.replica, asked.software
+        peer.replica = asked.replica
+        peer.software = _shown(asked.software)
         if peer.timer is not None:
             peer.timer.cancel()
         link.register(asked.tunnel)
@@ -209,6 +232,8 @@ class Registrar:
         if asked.tunnel != role.id:
             text = "the certificate is for another tunnel"
             return wire.Refused("link-role", text, final=True), 0
+        if _REPLICA.fullmatch(asked.replica) is None:
+            return wire.Refused("link-protocol", "a replica is named by hex digits"), 0
         common = set(asked.versions) & set(wire.VERSIONS)
         if not common:
             text = f"this edge speaks {list(wire.VERSIONS)}, the connector {list(asked.versions)}"
@@ -233,7 +258,7 @@ class Registrar:
         if current is not None and version <= current.version:
             refusal = ("link-protocol", "table versions only go up")
         elif foreign := _outside(role, announced.entries):
-            refusal = ("hostname-outside-credential", f"the credential doesn't cover {foreign}")
+            refusal = ("hostname-outside-credential", f"the credential doesn't cover {foreign!r}")
         else:
             try:
                 table = Table(version, announced.entries)
@@ -443,7 +468,7 @@ class Registrar:
                 "streams": link.streams,
                 "total": link.total,
                 "table": link.table.version if link.table else None,
-                "unrouted": list(link.user.unrouted),
+                "unrouted": list(link.user.unrouted[:100]),
                 "entries": [
                     {
                         "hostname": str(one.get("hostname", "")),
@@ -494,6 +519,11 @@ def _outside(role: Role | None, entries: tuple[dict[str, Any], ...]) -> str:
         if name and not covers(limit, name):
             return name
     return ""
+
+
+def _shown(text: str) -> str:
+    """Return what may be shown of a text that a connector sent about itself."""
+    return "".join(letter for letter in text[:100] if letter.isprintable())
 
 
 def _meet(one: str, other: str) -> bool:

@@ -14,6 +14,8 @@ from _fastpath.errors import reason_of
 from edge.connector.daemon import Daemon
 from edge.connector.tables import NotInTable
 from edge.identity import authority
+from edge.server import registrar
+from edge.wire import messages as wire
 from tests.kit.hostile_connector import ACK, DATA, SYN, frame, hostile
 from tests.kit.tunnel_edge import (
     ConnectorProcess,
@@ -416,3 +418,65 @@ async def test_J26_relay_header_from_a_connector_is_never_read() -> None:
             await until(lambda: liar.lost)
             assert liar.headers == []  # nothing was opened on its behalf
             assert all(one.links.relaying() == 0 for one in edge.registrars)
+
+
+# -- a connector that costs the edge work, or says what a terminal obeys ---------------------------
+
+
+@on_uvloop
+async def test_flood_of_tables_ends_the_link() -> None:
+    async with tunnel_edge() as edge:
+        office = edge.tunnel("wiki.test")
+        async with hostile(edge, office) as liar:
+            await edge.serving(office)
+            for version in range(2, 60):
+                liar.say(wire.Table(version, ({"index": 0, "service": "http://a:1"},)))
+            await until(lambda: liar.refusal)
+            assert liar.refusal.text == "too many table messages"
+            await until(lambda: not edge.accepted_links(office))
+
+
+@on_uvloop
+async def test_what_a_connector_says_of_itself_is_made_harmless() -> None:
+    async with tunnel_edge() as edge:
+        office = edge.tunnel("wiki.test")
+        async with hostile(edge, office, register=False) as liar:
+            liar.say(wire.Register((1,), office, "ab", "evil\x1b[2J\n" + "x" * 500), SYN)
+            await edge.serving(office)
+            state = edge.registrars[0].states()[0]
+            assert state["software"] == ("evil[2J" + "x" * 500)[:98]
+            liar.say(wire.Statistics(1, 2, 3, {"big": "x" * 100_000}))
+            await until(lambda: edge.accepted_links(office)[0].user.statistics)
+            assert edge.accepted_links(office)[0].user.statistics == {
+                "round_trip": 1, "streams": 2, "total": 3,
+            }  # fmt: skip
+        async with hostile(edge, office, register=False) as liar:
+            liar.say(wire.Register((1,), office, "../\x1b"), SYN)
+            await until(lambda: liar.refusal)
+            assert liar.refusal.reason == "link-protocol"
+
+
+@pytest.mark.parametrize(
+    "body", [b"\x00\x00\x00\x01\xc1", b"\xff\xff\xff\xff", b"\x00\x00\x00\x01\x80"]
+)
+@on_uvloop
+async def test_what_is_no_message_ends_that_link_only(body: bytes) -> None:
+    async with tunnel_edge() as edge, Origin("wiki") as origin:
+        office = edge.tunnel("wiki.test")
+        async with connector(edge.credential(office), f"- service: {origin.url}"):
+            await edge.serving(office)
+            async with hostile(edge, office) as liar:
+                await edge.serving(office, 2)
+                liar.raw(frame(DATA, 0, 1, body))
+                await until(lambda: liar.lost)
+            _, answer, _ = await edge.request(office)
+            assert answer.endswith(b"wiki GET / HTTP/1.1\n")
+
+
+@on_uvloop
+async def test_who_never_registers_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registrar, "REGISTER_WITHIN", 0.2)
+    async with tunnel_edge() as edge:
+        async with hostile(edge, edge.tunnel("wiki.test"), register=False) as liar:
+            await until(lambda: liar.lost)
+            assert edge.links.all() == []

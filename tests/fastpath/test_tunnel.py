@@ -101,8 +101,12 @@ def test_options_of_the_edge() -> None:
         ([{"index": 0, "service": "http://a:1", "options": []}], "options is not a map"),
         (
             [{"index": 0, "service": "http://a:1", "options": {"httpHostHeader": "a\r\nb"}}],
-            "control byte",
+            "httpHostHeader has a byte",
         ),
+        ([{"index": 0, "service": "http://a:1", "hostname": "a\x1b[2J"}], "hostname has a byte"),
+        ([{"index": 0, "service": "http://a\n:1"}], "service has a byte"),
+        ([{"index": 0, "service": "http://a:1", "path": "/\x07"}], "path has a control byte"),
+        ([{"index": 0, "service": "http://a:1", "path": "x" * 1025}], "over 1024 long"),
         ([{"index": 0, "service": "http://a:1"}] * 2, "two entries have one index"),
         (
             [{"index": i, "service": "http://a:1", "path": "/x"} for i in range(65)],

@@ -1,6 +1,7 @@
 """Signing in at a real OpenID provider; section M as far as an honest provider can show it."""
 
 import dataclasses
+import time
 from collections.abc import Iterator
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -10,34 +11,63 @@ import pytest
 from edge.identity.world import OIDC, PIN, Provider
 from tests.control.conftest import Place
 from tests.kit import oidc_peer
+from tests.kit.oidc_provider import OpenIDProvider
 from tests.kit.sign_in import WIKI_AUD, Browser, Page
 
 CALLBACK = "https://login.example.com/cdn-cgi/access/callback"
 WIKI = "https://wiki.example.com/"
 
 
+PEOPLE = {
+    "taro": {
+        "email": "taro@example.jp",
+        "groups": ["eng", "admins"],
+        "department": "R&D",
+        "name": "山田 太郎",
+    },
+    "unverified": {"email": "ceo@example.jp", "email_verified": False, "groups": []},
+    "crowd": {
+        "email": "crowd@example.jp",
+        "groups": [f"group-number-{n}-of-many" for n in range(4000)],
+    },
+    "split": {"email": "split@example.jp", "groups": ["a\r\nX-Evil: 1"]},
+}
+
+
 @pytest.fixture(scope="module", params=[False, True], ids=["id-token", "userinfo"])
-def issuer(request: pytest.FixtureRequest) -> Iterator[str]:
-    with oidc_peer.running(CALLBACK, conform=request.param) as found:
-        yield found
+def issuer(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("oidc")
+    provider = OpenIDProvider(folder, [CALLBACK], PEOPLE, conform=request.param)
+    yield provider.issuer
+    provider.close()
 
 
 @pytest.fixture
 def sso(place: Place, issuer: str) -> Place:
     world = place.worlds[-1]
     provider = Provider(
-        "sso", "Company SSO", OIDC, issuer=issuer, client_id="edge",
-        client_secret="edge-secret-edge-secret-edge-secret", groups_claim="groups",
-        scopes=("openid", "email", "profile", "groups"), claims=("department",), allow_local=True,
+        "sso",
+        "Company SSO",
+        OIDC,
+        issuer=issuer,
+        client_id="edge",
+        client_secret="edge-secret-edge-secret-edge-secret",
+        groups_claim="groups",
+        scopes=("openid", "email", "profile", "groups"),
+        claims=("department",),
+        allow_local=True,
     )
     wiki = dataclasses.replace(world.applications[WIKI_AUD], groups=True, claims=("department",))
-    place.worlds.append(dataclasses.replace(
-        world, providers={"pin": Provider("pin", "One-time PIN", PIN), "sso": provider},
-        applications={**world.applications, WIKI_AUD: wiki},
-    ))
+    place.worlds.append(
+        dataclasses.replace(
+            world,
+            providers={"pin": Provider("pin", "One-time PIN", PIN), "sso": provider},
+            applications={**world.applications, WIKI_AUD: wiki},
+        )
+    )
     # The provider's tokens carry real time.
-    import time
-
     place.clock.now = time.time()
     return place
 
@@ -115,7 +145,8 @@ async def test_m09_c15_claims_that_are_not_taken(sso: Place, login: str, reason:
 
 
 async def test_c16_a_crowd_of_groups(sso: Place) -> None:
-    """C16: 100 KiB of groups don't fit a token: it says so, stays a cookie, and control knows them."""
+    """C16: 100 KiB of groups don't fit a token: it says so, stays a cookie, and control knows
+    them."""
     sso.judge.listed["wiki.example.com"].add("crowd@example.jp")
     browser = sso.browser()
     page = await to_provider(browser)
@@ -135,9 +166,15 @@ async def test_m13_error_answers_are_generic(sso: Place) -> None:
     browser = sso.browser()
     page = await to_provider(browser)
     state = parse_qs(urlsplit(page.location).query)["state"][0]
-    evil = {"state": state, "error": "access_denied", "error_description": "<script>alert(1)</script>"}
+    evil = {
+        "state": state,
+        "error": "access_denied",
+        "error_description": "<script>alert(1)</script>",
+    }
     answer = await browser.get(CALLBACK + "?" + urlencode(evil))
-    assert answer.status == 403 and "script" not in answer.text and "provider-refused" in answer.text
+    assert (
+        answer.status == 403 and "script" not in answer.text and "provider-refused" in answer.text
+    )
 
 
 async def test_m10_same_address_from_two_providers(sso: Place) -> None:
@@ -159,12 +196,10 @@ async def test_m10_same_address_from_two_providers(sso: Place) -> None:
 async def test_straight_on(sso: Place) -> None:
     """One provider and auto_redirect_to_identity: no choice is shown."""
     world = sso.worlds[-1]
-    wiki = dataclasses.replace(
-        world.applications[WIKI_AUD], straight_on=True, providers=("sso",)
+    wiki = dataclasses.replace(world.applications[WIKI_AUD], straight_on=True, providers=("sso",))
+    sso.worlds.append(
+        dataclasses.replace(world, applications={**world.applications, WIKI_AUD: wiki})
     )
-    sso.worlds.append(dataclasses.replace(
-        world, applications={**world.applications, WIKI_AUD: wiki}
-    ))
     browser = sso.browser()
     page = await browser.get("https://wiki.example.com/cdn-cgi/access/login?redirect_url=/")
     page = await browser.get(page.location)

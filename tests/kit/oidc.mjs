@@ -1,4 +1,4 @@
-// A certified OpenID provider for the tests. Parameters in the environment: PORT, ISSUER, CLIENTS (JSON), USERS (JSON),
+// A certified OpenID provider for the tests. Parameters in the environment: PORT, ISSUER, CLIENTS (JSON), USERS (JSON), CONFORM,
 // MODULES (folder with node_modules). Signing in takes any password: the login name is the account.
 import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
@@ -20,7 +20,7 @@ const provider = new Provider(issuer, {
   },
   scopes: ['openid', 'offline_access', 'email', 'groups', 'profile'],
   pkce: { required: () => true },
-  conformIdTokenClaims: false,
+  conformIdTokenClaims: process.env.CONFORM === '1', // 1: claims at the userinfo endpoint only
   features: { devInteractions: { enabled: true }, rpInitiatedLogout: { enabled: true } },
   cookies: { keys: ['only-for-tests'] },
 });

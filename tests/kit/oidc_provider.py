@@ -10,8 +10,12 @@ from edge.demo.processes import Child, answers, free_port
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 USERS = {
-    "taro": {"email": "taro@example.com", "name": "Taro", "groups": ["eng", "admins"],
-             "department": "engineering"},
+    "taro": {
+        "email": "taro@example.com",
+        "name": "Taro",
+        "groups": ["eng", "admins"],
+        "department": "engineering",
+    },
     "hanako": {"email": "hanako@example.com", "name": "Hanako", "groups": ["sales"]},
 }
 CLIENT_ID, CLIENT_SECRET = "edge", "edge-secret-edge-secret-edge-secret"
@@ -21,7 +25,12 @@ class OpenIDProvider:
     """Signs in whoever types a login name (any password). `redirect` are the allowed callbacks."""
 
     def __init__(
-        self, folder: Path, redirect: list[str], users: dict[str, Any] | None = None
+        self,
+        folder: Path,
+        redirect: list[str],
+        users: dict[str, Any] | None = None,
+        *,
+        conform: bool = False,
     ) -> None:
         modules = ROOT / "build" / "peers"
         node = shutil.which("node")
@@ -30,13 +39,21 @@ class OpenIDProvider:
         )
         self.port = free_port()
         client = {
-            "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "redirect_uris": redirect,
-            "grant_types": ["authorization_code", "refresh_token"], "response_types": ["code"],
+            "client_id": CLIENT_ID,
+            "client_secret": CLIENT_SECRET,
+            "redirect_uris": redirect,
+            "grant_types": ["authorization_code", "refresh_token"],
+            "response_types": ["code"],
             "token_endpoint_auth_method": "client_secret_basic",
         }
         env = {
-            "PORT": str(self.port), "ISSUER": self.issuer, "CLIENTS": json.dumps([client]),
-            "USERS": json.dumps(users or USERS), "MODULES": str(modules), "NODE_NO_WARNINGS": "1",
+            "PORT": str(self.port),
+            "ISSUER": self.issuer,
+            "CLIENTS": json.dumps([client]),
+            "USERS": json.dumps(users or USERS),
+            "MODULES": str(modules),
+            "NODE_NO_WARNINGS": "1",
+            "CONFORM": "1" if conform else "0",  # 1: claims at the userinfo endpoint only
         }
         self.child = Child("oidc", [node, str(HERE / "oidc.mjs")], folder / "oidc.log", env)
         self.child.start()

@@ -476,7 +476,9 @@ async def test_what_is_no_message_ends_that_link_only(body: bytes) -> None:
 @on_uvloop
 async def test_who_never_registers_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registrar, "REGISTER_WITHIN", 0.2)
-    async with tunnel_edge() as edge:
-        async with hostile(edge, edge.tunnel("wiki.test"), register=False) as liar:
-            await until(lambda: liar.lost)
-            assert edge.links.all() == []
+    async with (
+        tunnel_edge() as edge,
+        hostile(edge, edge.tunnel("wiki.test"), register=False) as liar,
+    ):
+        await until(lambda: liar.lost)
+        assert edge.links.all() == []

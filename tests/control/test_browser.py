@@ -78,19 +78,25 @@ async def test_sign_in_by_keyboard(
             assert rounded in ("14px", "16px"), "the style sheet was not admitted"
             await page.screenshot(path=str(ARTEFACTS / f"{name}-{locale}.png"), full_page=True)
 
+        async def focused(field: str) -> None:
+            await page.wait_for_function(f"document.activeElement?.id === '{field}'")
+
         await page.goto(f"{wiki}/cdn-cgi/access/login?redirect_url=/")
         assert await page.get_attribute("html", "lang") == locale[:2]
         await look("sign-in")
-        await page.keyboard.type("ann@example.com")  # the field has the focus
+        await focused("email")
+        await page.keyboard.type("ann@example.com")
         await page.keyboard.press("Enter")
         await page.wait_for_url("**/cdn-cgi/access/pin/*")
         await place.mail_for("ann@example.com")
         right = place.inbox.code_for("ann@example.com")
+        await focused("code")
         await page.keyboard.type(f"{(int(right) + 1) % 10**6:06d}")
         await page.keyboard.press("Enter")
         await page.wait_for_url("**note=wrong")
         await look("wrong-code")
         assert await page.get_by_role("alert").count() == 1
+        await focused("code")
         await page.keyboard.type(right)
         await page.keyboard.press("Enter")
         await page.wait_for_url(f"{wiki}/")

@@ -84,13 +84,17 @@ async def headers(request: Request) -> Response:
 
 
 async def events(request: Request) -> Response:
-    """Server-sent events: one a second, each with the moment at which it was written."""
+    """Server-sent events, each with the moment at which it was written; `every`: seconds."""
+    try:
+        every = min(max(float(request.query_params.get("every", "1")), 0.05), 60.0)
+    except ValueError:
+        return Response("every must be a number", status_code=400)
 
     async def stream() -> AsyncIterator[str]:
         for number in range(3600):
             data = json.dumps({"number": number, "written": time.time()})
             yield f"id: {number}\ndata: {data}\n\n"
-            await asyncio.sleep(1)
+            await asyncio.sleep(every)
 
     return StreamingResponse(stream(), media_type="text/event-stream", headers=SECURITY)
 

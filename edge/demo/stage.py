@@ -136,7 +136,9 @@ class Stage:
             )
         )
         (self.folder / "connector" / "config.yml").write_text(
-            self.connector_text.format(folder=self.folder, sockets=self.sockets, metrics=self.metrics)
+            self.connector_text.format(
+                folder=self.folder, sockets=self.sockets, metrics=self.metrics
+            )
         )
 
     def child(self, name: str, argv: list[str], env: dict[str, str] | None = None) -> Child:

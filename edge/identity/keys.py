@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
 from cryptography.exceptions import InvalidTag
@@ -24,7 +24,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.x509.oid import NameOID
 
-from edge.store import KeyRow, Store
+if TYPE_CHECKING:  # `edge init` makes a master key and needs no database library
+    from edge.store import KeyRow, Store
 
 ROTATION = 6 * 7 * 86400  # seconds that a signing key signs
 OVERLAP = 7 * 86400  # seconds that it verifies after that
@@ -165,7 +166,7 @@ class SigningKey:
 class KeyStore:
     """All keys of one installation, decrypted once at start."""
 
-    def __init__(self, store: Store, master: MasterKey, clock: Callable[[], float]) -> None:
+    def __init__(self, store: "Store", master: MasterKey, clock: Callable[[], float]) -> None:
         self._store = store
         self._master = master
         self._clock = clock
@@ -174,7 +175,7 @@ class KeyStore:
 
     @classmethod
     async def open(
-        cls, store: Store, master: MasterKey, *, clock: Callable[[], float]
+        cls, store: "Store", master: MasterKey, *, clock: Callable[[], float]
     ) -> "KeyStore":
         """Decrypt every row; make the first keys only in a store that nobody has used.
 
@@ -216,6 +217,8 @@ class KeyStore:
         active_from: int,
         retire: dict[str, int] | None = None,
     ) -> None:
+        from edge.store import KeyRow
+
         row = KeyRow(
             name,
             kind,
@@ -229,7 +232,7 @@ class KeyStore:
         await self._store.keys.put(row, retire=retire)
         self._hold(row, secret)
 
-    def _hold(self, row: KeyRow, secret: bytes) -> None:
+    def _hold(self, row: "KeyRow", secret: bytes) -> None:
         self._keys[row.name] = Key(
             row.name, row.kind, secret, row.public, row.created, row.active_from, row.retires
         )
@@ -366,6 +369,8 @@ class KeyStore:
 
     async def change_master(self, master: MasterKey) -> None:
         """Encrypt every key anew under another master key, in one transaction."""
+        from edge.store import KeyRow
+
         rows = [
             KeyRow(
                 k.name,

@@ -3,7 +3,7 @@
 cimport cython
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-from _fastpath.buffer cimport Buffer, buffer_new
+from _fastpath.buffer cimport buffer_new
 from _fastpath.endpoint cimport Pipe, Receiver, TcpPipe, TlsPipe, now_us
 from _fastpath.errors cimport (
     R_INTERNAL, R_LINK_GOAWAY, R_LINK_LOST, R_LINK_PROTOCOL, R_LINK_ROLE, R_STREAM_RESET, R_TUNNEL_STREAMS,
@@ -12,7 +12,7 @@ from _fastpath.errors cimport (
 from _fastpath.limits cimport (
     FLUSH_BLOCK, LINK_NOTSENT, LINK_TICK, MAX_CONTROL_MESSAGE, MAX_HELD, MAX_STREAM_HEADER, MAX_STREAMS, PING_TICKS,
 )
-from _fastpath.mux cimport ACCEPT_ANY, Mux, MuxEvents, mux_new
+from _fastpath.mux cimport ACCEPT_ANY, MuxEvents, mux_new
 from _fastpath.slice cimport Slice
 from _fastpath.stream cimport Stream
 from _fastpath.tls cimport TlsClientContext, tls_connect

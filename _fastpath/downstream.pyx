@@ -1,14 +1,14 @@
 """A client connection (HTTP/1.1) from accept to close, and the core that holds a worker's connections."""
 
 cimport cython
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcmp, memcpy, memset
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
 
 from _fastpath.accesslog cimport (
-    LOG_ABORTED, LOG_HOST, LOG_PATH, LOG_RETRIED, LOG_TUNNEL, LOG_UPGRADED, AccessLog, log_text,
+    LOG_ABORTED, LOG_HOST, LOG_PATH, LOG_RETRIED, LOG_TUNNEL, LOG_UPGRADED, log_text,
 )
 from _fastpath.buffer cimport Buffer, buffer_new
-from _fastpath.endpoint cimport Pipe, Receiver, TcpPipe, TlsPipe, now_us
+from _fastpath.endpoint cimport Pipe, TcpPipe, TlsPipe, now_us
 from _fastpath.errors cimport *
 from _fastpath.exchange cimport (
     LISTEN_PLAIN, LISTEN_REDIRECT, LISTEN_TLS, STEP_ANSWER, STEP_CONTROL, STEP_RELAY, STEP_WAIT, Arrival, Checkpoint,
@@ -16,7 +16,7 @@ from _fastpath.exchange cimport (
 )
 from _fastpath.head cimport *
 from _fastpath.http1 cimport (
-    BODY_BAD, BODY_DONE, BODY_MORE, Body, body_done, body_feed, body_start, chunk_head, request_parse, response_parse,
+    BODY_DONE, BODY_MORE, body_done, body_feed, body_start, chunk_head, request_parse, response_parse,
 )
 from _fastpath.limits cimport (
     MAX_DRAIN, MAX_HEAD, MAX_INFORMATIONAL, MAX_LINGER, MAX_PIPELINE, READ_BUFFER, TIMEOUT_FACTS, TIMEOUT_LINGER,
@@ -25,14 +25,14 @@ from _fastpath.preface cimport proxy_header
 from _fastpath.relay cimport close_frame, frames_boundary, frames_feed
 from _fastpath.slice cimport Slice, slice_bytes, slice_is, slice_of
 from _fastpath.snapshot cimport (
-    ROUTE_CONTROL, ROUTE_NO_CHUNKED, ROUTE_NO_TLS_VERIFY, ROUTE_SERVICE, ROUTE_TUNNEL, SCHEME_HELLO, SCHEME_HTTP, SCHEME_HTTPS,
+    ROUTE_NO_CHUNKED, ROUTE_NO_TLS_VERIFY, ROUTE_SERVICE, ROUTE_TUNNEL, SCHEME_HELLO, SCHEME_HTTP, SCHEME_HTTPS,
     SCHEME_STATUS, SCHEME_UNIX, SCHEME_UNIX_TLS, Route, Snapshot,
 )
 from _fastpath.tls cimport PROFILE_TUNNEL, TlsContexts, tls_accept
 from _fastpath.token cimport Revocations, TokenCache
-from _fastpath.tunnel cimport SERVICE_HELLO, SERVICE_HTTP, SERVICE_NONE, SERVICE_STATUS, SERVICE_TCP, Links, Service, Warrant
+from _fastpath.tunnel cimport SERVICE_HELLO, SERVICE_HTTP, SERVICE_NONE, SERVICE_STATUS, Service, Warrant
 from _fastpath.upstream cimport (
-    TARGET_STREAM, TARGET_TCP, TARGET_TLS, TARGET_UNIX, Target, Upstream, Upstreams, UpstreamUser,
+    TARGET_TCP, TARGET_TLS, TARGET_UNIX, Target, Upstream, Upstreams, UpstreamUser,
 )
 
 import http
@@ -232,7 +232,6 @@ cdef class Downstream(UpstreamUser):
         cdef Exchange x = self.x
         cdef Out o = out_of(self.core)
         cdef bytes phrase
-        cdef size_t room
         try:
             phrase = http.HTTPStatus(x.status).phrase.encode()
         except ValueError:
@@ -594,7 +593,6 @@ cdef class Downstream(UpstreamUser):
     cdef int begin_answer(self, Head* h, Out* o) except -1:
         cdef Exchange x = self.x
         cdef uint64_t now = now_us()
-        cdef int i
         cdef bint until_close = False
         x.heard_upstream = now
         x.record.upstream = <int64_t>(now - x.asked_upstream)

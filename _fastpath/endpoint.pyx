@@ -9,7 +9,7 @@ from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from _fastpath.errors cimport R_INTERNAL, R_TLS_FAILED
 from _fastpath.limits cimport HIGH_WATER, LOW_WATER, READ_BUDGET, READ_BUFFER
 from _fastpath.slice cimport Slice
-from _fastpath.tls cimport TLS_AGAIN, TLS_CLOSED, TLS_DATA, Tls
+from _fastpath.tls cimport TLS_AGAIN, TLS_CLOSED, TLS_DATA
 
 import asyncio
 import logging

@@ -180,7 +180,7 @@ cdef class Exchange:
     cdef int judge(self, Head* h) except -1                     # Step
     cdef int place_request(self, Head* h) except -1             # host, path, route; 0 or a Reason
     cdef int authenticate(self, Head* h) except -1              # who; 0, -2 to wait, or a Reason
-    cdef int decide(self, Head* h) except -1                    # Step
+    cdef int decided(self, Head* h) except -1                   # Step
     cdef int check_upgrade(self, Head* h) except -1             # 0 or a Reason
     cdef int answer(self, int reason) except -1                 # prepares our own answer; returns STEP_ANSWER
     cdef int answer_login(self, Head* h) except -1

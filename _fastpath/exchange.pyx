@@ -1,8 +1,8 @@
 """A request's life: place it, see who asks, decide, and write the heads that go on (DESIGN §4)."""
 
 cimport cython
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memchr, memcmp, memcpy, memset
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy, memset
 
 from _fastpath.accesslog cimport (
     LOG_APP, LOG_HOST, LOG_METHOD, LOG_PATH, LOG_PERSON, LOG_POLICY, LOG_SERVICE_TOKEN, LOG_TLS, LogRecord, log_text,
@@ -20,9 +20,9 @@ from _fastpath.policy cimport (
 from _fastpath.slice cimport Slice, lower, slice_bytes, slice_eq, slice_is, slice_of
 from _fastpath.snapshot cimport (
     APP_ENCODED_SLASH, APP_OPTIONS_BYPASS, APP_PASS_COOKIE, APP_SERVICE_401, ROUTE_CONTROL, ROUTE_NONE, App, Place,
-    Route, Snapshot,
+    Snapshot,
 )
-from _fastpath.token cimport REVOKED_SERVICE_TOKEN, ServiceTokens, Token, TokenCache
+from _fastpath.token cimport REVOKED_SERVICE_TOKEN, ServiceTokens
 
 import base64
 import collections
@@ -226,7 +226,7 @@ cdef class Exchange:
             return STEP_WAIT
         if rc:
             return self.answer(rc)
-        return self.decide(h)
+        return self.decided(h)
 
     # -- where to ----------------------------------------------------------------------------------
 
@@ -409,7 +409,7 @@ cdef class Exchange:
 
     # -- whether -----------------------------------------------------------------------------------
 
-    cdef int decide(self, Head* h) except -1:
+    cdef int decided(self, Head* h) except -1:
         cdef const App* app = self.place.app
         cdef Facts f
         cdef FactSet person = None
@@ -705,7 +705,6 @@ cdef class Exchange:
         cdef Field* f
         cdef int i, dropped = 0, stripped = 0
         cdef size_t kept
-        cdef char number[24]
         cdef bint pass_cookie = control or (self.place.app != NULL and self.place.app.flags & APP_PASS_COOKIE)
         put_slice(out, h.method)
         put(out, b" ", 1)

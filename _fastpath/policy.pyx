@@ -45,12 +45,9 @@ from _fastpath.snapshot cimport (
     POLICY_ALLOW,
     POLICY_BYPASS,
     POLICY_DENY,
-    POLICY_NON_IDENTITY,
     Block,
     Instr,
     Place,
-    Range4,
-    Range6,
     Slot,
     Table,
     application_dict,
@@ -727,9 +724,9 @@ def judge_repeatedly(Snapshot snapshot, host, path, dict facts, uint64_t times) 
     cdef Asker asker = Asker(snapshot, facts)
     cdef Decision d
     cdef Permit permit
-    cdef uint64_t n, admitted = 0
+    cdef uint64_t _n, admitted = 0
     with nogil:
-        for n in range(times):
+        for _n in range(times):
             decide(snapshot, place.app, &asker.f, &d, &permit)
             admitted += permit.application != 0
     return admitted
@@ -740,9 +737,9 @@ def find_repeatedly(Snapshot snapshot, host, path, uint64_t times) -> int:
     cdef bytes h = wire_text(host), p = wire_text(path)
     cdef Slice host_slice = slice_of(<const uint8_t*>h, len(h)), path_slice = slice_of(<const uint8_t*>p, len(p))
     cdef Place place
-    cdef uint64_t n, found = 0
+    cdef uint64_t _n, found = 0
     with nogil:
-        for n in range(times):
+        for _n in range(times):
             snapshot.find(host_slice, path_slice, &place)
             found += place.app != NULL
     return found

@@ -11,7 +11,7 @@ from _fastpath.endpoint cimport Pipe, Receiver, TcpPipe, TlsPipe, now_us
 from _fastpath.errors cimport (
     R_LINK_ROLE, R_RELAY_REFUSED, R_STREAM_RESET, R_TUNNEL_DOWN, R_TUNNEL_SERVICE_MISSING, R_TUNNEL_TABLE_UNKNOWN,
 )
-from _fastpath.limits cimport LINK_TICK, MAX_HOSTS_CACHED, MAX_TABLE_ENTRIES, MAX_TABLE_PATHS, TABLE_KEPT
+from _fastpath.limits cimport MAX_HOSTS_CACHED, MAX_TABLE_ENTRIES, MAX_TABLE_PATHS, TABLE_KEPT
 from _fastpath.mux cimport ACCEPT_ANY, ACCEPT_FIRST
 from _fastpath.slice cimport Slice, slice_bytes, slice_of
 from _fastpath.stream cimport Stream

@@ -3,7 +3,6 @@
 cimport cython
 from libc.stdint cimport uint8_t, uint64_t
 
-from _fastpath.buffer cimport Buffer
 from _fastpath.endpoint cimport Pipe, Receiver, TcpPipe, TlsPipe, now_us
 from _fastpath.errors cimport R_ORIGIN_CONNECT_TIMEOUT, R_ORIGIN_NAME, R_ORIGIN_TLS, R_ORIGIN_UNREACHABLE
 from _fastpath.limits cimport MAX_IDLE_PER_TARGET, TIMEOUT_UPSTREAM_IDLE

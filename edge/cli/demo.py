@@ -16,7 +16,7 @@ from edge.demo.stage import Stage
 
 
 @click.command()
-@click.option("--check", is_flag=True, help="Walk the path by itself, over TLS; exit status 0 or 1.")
+@click.option("--check", is_flag=True, help="Walk the path alone, over TLS; exit status 0 or 1.")
 @click.option(
     "--folder", type=click.Path(path_type=Path), default=None, show_default="demo-state",
     help="What the demo keeps; laid anew at each start.",

@@ -8,7 +8,7 @@ import click
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType[int]):
     """A number with a unit, as seconds."""
 
     name = "duration"

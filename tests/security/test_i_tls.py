@@ -65,9 +65,10 @@ def test_I03_a_client_hello_in_pieces(checkpoint: Checkpoint, size: int) -> None
 def test_I04_no_name_or_a_stranger_gets_no_certificate_of_ours(checkpoint: Checkpoint, name: str | None) -> None:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with socket.create_connection(("127.0.0.1", checkpoint.tls_port), timeout=5) as sock:
-        with pytest.raises((ssl.SSLError, ConnectionError)):
-            context.wrap_socket(sock, server_hostname=name)
+    with socket.create_connection(("127.0.0.1", checkpoint.tls_port), timeout=5) as sock, pytest.raises(
+        (ssl.SSLError, ConnectionError)
+    ):
+        context.wrap_socket(sock, server_hostname=name)
 
 
 def test_I04_case_of_the_name_is_folded(checkpoint: Checkpoint) -> None:

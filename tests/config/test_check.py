@@ -274,7 +274,9 @@ ERRORS: list[tuple[str, str, list[str]]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("text", "expected"), [case[1:] for case in ERRORS], ids=[case[0] for case in ERRORS])
+@pytest.mark.parametrize(
+    ("text", "expected"), [case[1:] for case in ERRORS], ids=[case[0] for case in ERRORS]
+)
 def test_errors(text: str, expected: list[str], tmp_path: Path) -> None:
     errors, warnings = problems(tmp_path, text)
     expected = [line.replace("FILE", str(tmp_path / "sekisho.yml")) for line in expected]
@@ -352,7 +354,9 @@ WARNINGS: list[tuple[str, str, list[str]]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("text", "expected"), [case[1:] for case in WARNINGS], ids=[case[0] for case in WARNINGS])
+@pytest.mark.parametrize(
+    ("text", "expected"), [case[1:] for case in WARNINGS], ids=[case[0] for case in WARNINGS]
+)
 def test_warnings(text: str, expected: list[str], tmp_path: Path) -> None:
     errors, warnings = problems(tmp_path, text)
     assert not errors

@@ -10,7 +10,9 @@ from edge.config.reference import markdown
 from edge.config.rehearsal import Rehearsal, read_cases
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
-BLOCKS = re.findall(r"```yaml\n# (example|cases) (\d+)\n(.*?)```", (DOCS / "policies.md").read_text(), re.S)
+BLOCKS = re.findall(
+    r"```yaml\n# (example|cases) (\d+)\n(.*?)```", (DOCS / "policies.md").read_text(), re.S
+)
 EXAMPLES = {(kind, number): text for kind, number, text in BLOCKS}
 
 

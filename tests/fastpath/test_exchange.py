@@ -24,7 +24,20 @@ def test_C08_C09_forms_of_one_hop(hop: bytes, address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "hop", [b"", b"unknown", b"evil", b"1.2.3", b"1.2.3.4:", b"1.2.3.4:x", b"[::1", b"[::1]x", b"[::1]:", b"_hidden", b"\xff"]
+    "hop",
+    [
+        b"",
+        b"unknown",
+        b"evil",
+        b"1.2.3",
+        b"1.2.3.4:",
+        b"1.2.3.4:x",
+        b"[::1",
+        b"[::1]x",
+        b"[::1]:",
+        b"_hidden",
+        b"\xff",
+    ],
 )
 def test_C08_what_is_no_address_is_none(hop: bytes) -> None:
     assert parse_hop(hop) is None

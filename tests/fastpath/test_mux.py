@@ -1,4 +1,4 @@
-"""One mux end against a scripted peer: section J. Scripts run whole, byte by byte and in sevens."""
+"""One mux end against a scripted peer: section J. Scripts run whole, byte by byte and in sevens. (Rows by name: J02 J03 J04 J05.)"""
 
 from __future__ import annotations
 

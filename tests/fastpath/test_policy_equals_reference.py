@@ -26,7 +26,13 @@ from tests.kit.policy_reference import Reference
 EXAMPLES = int(os.environ.get("SEKISHO_EXAMPLES", "2000"))
 
 # Small alphabets, so that rules and people meet
-EMAILS = ["ada@example.com", "Bob@Example.com", "eve@example.org", "x@sub.example.com", "ß@example.com"]
+EMAILS = [
+    "ada@example.com",
+    "Bob@Example.com",
+    "eve@example.org",
+    "x@sub.example.com",
+    "ß@example.com",
+]
 DOMAINS = ["example.com", "Example.ORG", "sub.example.com", "com"]
 NETWORKS = [
     "10.0.0.0/8", "10.1.0.0/16", "10.1.2.3", "0.0.0.0/0", "192.0.2.0/24", "2001:db8::/32", "2001:db8::7",
@@ -72,7 +78,11 @@ class Dice:
         if kind == "idp_group":
             return {kind: self.at_provider({"name": pick(GROUPS)})}
         if kind == "oidc":
-            return {kind: self.at_provider({"claim_name": pick(CLAIMS), "claim_value": pick(CLAIM_VALUES)})}
+            return {
+                kind: self.at_provider(
+                    {"claim_name": pick(CLAIMS), "claim_value": pick(CLAIM_VALUES)}
+                )
+            }
         return {kind: pick(VALUES[kind])}
 
     def at_provider(self, value: dict[str, Any]) -> dict[str, Any]:
@@ -87,26 +97,38 @@ class Dice:
 
     def policies(self) -> list[dict[str, Any]]:
         decisions = ["allow", "allow", "deny", "bypass", "non_identity"]
-        return self.some(lambda: {**self.block(RULE_GROUPS), "decision": self.pick(decisions)}, 0, 5)
+        return self.some(
+            lambda: {**self.block(RULE_GROUPS), "decision": self.pick(decisions)}, 0, 5
+        )
 
     def claim(self) -> Any:
         some = [*CLAIM_VALUES, 7, True, None, {"a": 1}]
-        return self.some(lambda: self.pick(CLAIM_VALUES), 0, 2) if self.chance(3) else self.pick(some)
+        return (
+            self.some(lambda: self.pick(CLAIM_VALUES), 0, 2) if self.chance(3) else self.pick(some)
+        )
 
     def person(self) -> dict[str, Any]:
         pick = self.pick
         facts = {
-            "email": pick([None, *EMAILS, "ADA@example.COM", "a@b@example.com", "x", "@example.com"]),
+            "email": pick(
+                [None, *EMAILS, "ADA@example.COM", "a@b@example.com", "x", "@example.com"]
+            ),
             "idp": pick([None, "pin", "sso", "other"]),
             "groups": None if self.chance(5) else self.some(lambda: pick(GROUPS), 0, 3),
             "amr": None if self.chance(5) else self.some(lambda: pick(METHODS), 0, 2),
-            "claims": None if self.chance(5) else {name: self.claim() for name in CLAIMS if self.chance(2)},
+            "claims": None
+            if self.chance(5)
+            else {name: self.claim() for name in CLAIMS if self.chance(2)},
             "ip": pick(ADDRESSES),
             "service_token": pick([None, "token-1", "token-2", "token-9"]),
             "signed_in": self.chance(2),
         }
         rare = ("service_token", "signed_in")
-        return {k: v for k, v in facts.items() if not self.chance(4) and (k not in rare or self.chance(3))}
+        return {
+            k: v
+            for k, v in facts.items()
+            if not self.chance(4) and (k not in rare or self.chance(3))
+        }
 
 
 NOWHERE = types.SimpleNamespace(line=0, column=0)
@@ -153,7 +175,11 @@ def test_compiled_equals_reference(seed: int) -> None:
     groups = {name: dice.block(RULE_GROUPS[:n]) for n, name in enumerate(RULE_GROUPS)}
     snapshot = snapshot_of(policies, groups)
     reference = Reference(
-        policies, groups, LISTS, IDPS, {token[1]: token[0] for token in OBJECTS.service_tokens.values()}
+        policies,
+        groups,
+        LISTS,
+        IDPS,
+        {token[1]: token[0] for token in OBJECTS.service_tokens.values()},
     )
     for facts in dice.some(dice.person, 4, 4):
         expected = reference.decide(facts)
@@ -181,8 +207,12 @@ def possible(reference: Reference, facts: dict[str, Any]) -> bool:
     return False
 
 
-def explained_as_the_reference_says(told: dict[str, Any], reference: Reference, facts: dict[str, Any]) -> None:
-    person = facts.get("signed_in", any(k in facts for k in ("email", "idp", "groups", "amr", "claims")))
+def explained_as_the_reference_says(
+    told: dict[str, Any], reference: Reference, facts: dict[str, Any]
+) -> None:
+    person = facts.get(
+        "signed_in", any(k in facts for k in ("email", "idp", "groups", "amr", "claims"))
+    )
     if facts.get("service_token") is not None:
         facts = {**facts, **dict.fromkeys(("email", "idp", "groups", "amr", "claims"))}
     elif not person:

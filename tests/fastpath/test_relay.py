@@ -31,13 +31,22 @@ def test_no_place_inside_a_frame_is_a_boundary() -> None:
 def test_arbitrary_cuts_see_the_same_ends() -> None:
     rng = random.Random(7)
     for _ in range(200):
-        frames = [frame(rng.choice([0, 3, 125, 126, 1000, 65536])) for _ in range(rng.randint(1, 6))]
+        frames = [
+            frame(rng.choice([0, 3, 125, 126, 1000, 65536])) for _ in range(rng.randint(1, 6))
+        ]
         ends = {sum(map(len, frames[: i + 1])) for i in range(len(frames))}
         wire = b"".join(frames)
-        cuts = sorted({rng.randrange(1, len(wire)) for _ in range(5)} | {len(wire)}) if len(wire) > 1 else [len(wire)]
+        cuts = (
+            sorted({rng.randrange(1, len(wire)) for _ in range(5)} | {len(wire)})
+            if len(wire) > 1
+            else [len(wire)]
+        )
         pieces = [wire[a:b] for a, b in zip([0, *cuts], cuts, strict=False)]
         assert boundaries(pieces) == [cut in ends for cut in cuts]
 
 
 def test_H06_a_declared_length_of_2_to_63_allocates_nothing() -> None:
-    assert boundaries([bytes([0x82, 127]) + (2**63).to_bytes(8, "big"), bytes(100)]) == [False, False]
+    assert boundaries([bytes([0x82, 127]) + (2**63).to_bytes(8, "big"), bytes(100)]) == [
+        False,
+        False,
+    ]

@@ -1,4 +1,4 @@
-"""token.pyx: strict tokens, the cache, revocations, service tokens. Section L."""
+"""token.pyx: strict tokens, the cache, revocations, service tokens. Section L. (Rows by name: L02 L03 L05 L08.)"""
 
 import hashlib
 import hmac

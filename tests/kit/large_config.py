@@ -37,10 +37,12 @@ def write(folder: Path, applications: int = 1000, files: int = 0) -> Path:
     """Write sekisho.yml and, with files, conf.d/00.yml …; return the main file."""
     texts = [application(number) for number in range(applications)]
     groups = "".join(
-        f"  - {{name: Group {g}, include: [{{email: g{g}@example.com}}, {{idp_group: team-{g}}}]}}\n" for g in range(20)
+        f"  - {{name: Group {g}, include: [{{email: g{g}@example.com}}, {{idp_group: team-{g}}}]}}\n"
+        for g in range(20)
     )
     routes = "".join(
-        f"  - {{hostname: app{n}.example.com, service: \"http://10.0.0.7:{3000 + n}\"}}\n" for n in range(applications)
+        f'  - {{hostname: app{n}.example.com, service: "http://10.0.0.7:{3000 + n}"}}\n'
+        for n in range(applications)
     )
     include = 'include: ["conf.d/*.yml"]' if files else ""
     main = HEAD.format(include=include, groups=groups, routes=routes)

@@ -99,7 +99,9 @@ class Reference:
             self.asks_address(rule, facts)
             for section in ("include", "require", "exclude")
             for rule in policy.get(section, ())
-            if not (section == "include" and self.block({"include": policy["include"]}, facts)[0] is T)
+            if not (
+                section == "include" and self.block({"include": policy["include"]}, facts)[0] is T
+            )
         )
 
     def asks_address(self, rule: Any, facts: Mapping[str, Any]) -> bool:

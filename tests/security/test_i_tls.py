@@ -1,4 +1,5 @@
-"""Section I through a real edge: which name the handshake is for, and which request may follow it."""
+"""Section I through a real edge: which name the handshake is for, and which request may follow it
+(I01 I02 I03 I04 I07 I08 I09)."""
 
 import socket
 import ssl

@@ -16,7 +16,7 @@ from _fastpath.exchange cimport (
 )
 from _fastpath.head cimport *
 from _fastpath.http1 cimport (
-    BODY_DONE, BODY_MORE, body_done, body_feed, body_start, chunk_head, request_parse, response_parse,
+    BODY_DONE, BODY_MORE, body_done, body_feed, body_start, chunk_head, head_worth_parsing, request_parse, response_parse,
 )
 from _fastpath.limits cimport (
     MAX_DRAIN, MAX_HEAD, MAX_INFORMATIONAL, MAX_LINGER, MAX_PIPELINE, READ_BUFFER, TIMEOUT_FACTS, TIMEOUT_LINGER,
@@ -83,7 +83,8 @@ cdef class Downstream(UpstreamUser):
     # -- bytes from the client ---------------------------------------------------------------------
 
     cdef int on_data(self, Pipe pipe, const uint8_t* p, size_t n) except -1:
-        cdef size_t used = 0
+        cdef size_t used = 0, before
+        cdef Slice waiting
         cdef Out o
         if self.state == D_UPGRADED:
             self.x.record.bytes_in += n
@@ -110,8 +111,13 @@ cdef class Downstream(UpstreamUser):
             if used < n and self.state != D_CLOSED and self.state != D_LINGER:
                 self.hold(p + used, n - used)
         else:
+            before = self.pending.size()
             self.hold(p, n)
-            self.run_pending()
+            waiting = self.pending.view()
+            # a head that trickles in is parsed once a line, not once a byte
+            if (self.state != D_HEAD or self.head_since == 0
+                    or head_worth_parsing(waiting.ptr, waiting.len, before)):
+                self.run_pending()
         return 0
 
     cdef int hold(self, const uint8_t* p, size_t n) except -1:

@@ -1,11 +1,13 @@
 """What the demo says once it runs: one screen on a terminal, plain lines elsewhere."""
 
+import os
+
 from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from edge.demo.stage import MAY_ENTER, MAY_NOT, Stage
+from edge.demo.stage import MAY_ENTER, MAY_NOT, Stage, command
 
 
 def facts(stage: Stage) -> list[tuple[str, str]]:
@@ -18,12 +20,13 @@ def facts(stage: Stage) -> list[tuple[str, str]]:
 
 
 def tries(stage: Stage) -> list[tuple[str, str]]:
-    file = stage.config.relative_to(stage.folder.parent)
+    file = os.path.relpath(stage.config)
+    program = os.path.relpath(command()[0])   # it needn't be on PATH
     return [
         (f"Sign in as {MAY_NOT}", "in a private window: the code arrives, the policy refuses"),
         (
             "Revoke a session and watch the page's WebSocket close",
-            f"sekisho edge revoke -c {file} --user {MAY_ENTER}",
+            f"{program} edge revoke -c {file} --user {MAY_ENTER}",
         ),
         ("Kill a worker and reload the page", f"kill -9 {(stage.workers() or [0])[0]}"),
     ]

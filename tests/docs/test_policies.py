@@ -1,4 +1,5 @@
-"""The worked examples of docs/policies.md hold, and docs/configuration.md is what the model says."""
+"""The worked examples of docs/policies.md hold, and docs/configuration.md is what the model
+says."""
 
 import re
 from pathlib import Path

@@ -1,6 +1,9 @@
-"""The compiled decision and the plain reference agree on every generated configuration and every generated person.
+# ruff: noqa: E501  (tables)
+"""The compiled decision and the plain reference agree on every generated configuration and every
+generated person.
 
-In every run 2,000 examples, each with four people; SEKISHO_EXAMPLES=100000 for the long one. Loading YAML would be most
+In every run 2,000 examples, each with four people; SEKISHO_EXAMPLES=100000 for the long one.
+Loading YAML would be most
 of the time, so rules are generated as plain data and put into the model without a file."""
 
 import os
@@ -56,7 +59,8 @@ KINDS = [*VALUES, "everyone", "any_valid_service_token", "idp_group", "oidc"]
 
 
 class Dice:
-    """Makes configurations and people from one seed: Hypothesis's own lists of dictionaries take 60 ms an example."""
+    """Makes configurations and people from one seed: Hypothesis's own lists of dictionaries take 60
+    ms an example."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)

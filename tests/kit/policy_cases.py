@@ -17,8 +17,14 @@ TOKENS = {"client-1": ["token-1", "Robot", []], "client-2": ["token-2", "Other r
 OBJECTS = StoreObjects(tunnels={"office": "1" * 36}, service_tokens=TOKENS)
 PROVIDERS: list[dict[str, Any]] = [
     {"name": "PIN", "type": "onetimepin", "id": "pin"},
-    {"name": "SSO", "type": "oidc", "id": "sso", "issuer": "https://id.example.com", "client_id": "x"},
-]  # fmt: skip
+    {
+        "name": "SSO",
+        "type": "oidc",
+        "id": "sso",
+        "issuer": "https://id.example.com",
+        "client_id": "x",
+    },
+]
 
 
 def config(**parts: Any) -> dict[str, Any]:

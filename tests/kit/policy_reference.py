@@ -1,6 +1,7 @@
 """The plain reference of the policy semantics: docs/policies.md as Python, slow and obvious.
 
-It shares nothing with the compiler or the evaluator: it reads the configuration's plain data and a dict of facts. A fact that
+It shares nothing with the compiler or the evaluator: it reads the configuration's plain data and a
+dict of facts. A fact that
 is missing is unknown; None means that there is none."""
 
 import ipaddress
@@ -114,7 +115,8 @@ class Reference:
         return False
 
     def block(self, block: Mapping[str, Any], facts: Mapping[str, Any]) -> tuple[Truth, int | None]:
-        """any(include) and all(require) and not any(exclude); and the first include rule that is true."""
+        """any(include) and all(require) and not any(exclude); and the first include rule that is
+        true."""
         include = [self.rule(rule, facts) for rule in block["include"]]
         truth = all_of([
             any_of(include),

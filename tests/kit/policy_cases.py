@@ -1,12 +1,11 @@
 """A configuration from plain data, compiled, in one call: what policy tests start from."""
 
 import contextlib
+import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from _fastpath.snapshot import Snapshot
 from edge.config import InstallationKeys, Loaded, StoreObjects, compile_snapshot, load
@@ -43,7 +42,7 @@ def config(**parts: Any) -> dict[str, Any]:
 def written(data: Mapping[str, Any] | str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "sekisho.yml"
-        path.write_text(data if isinstance(data, str) else yaml.safe_dump(data, allow_unicode=True))
+        path.write_text(data if isinstance(data, str) else json.dumps(data, ensure_ascii=False))
         yield path
 
 

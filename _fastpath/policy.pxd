@@ -76,6 +76,8 @@ cdef struct Person:          # what a token swore; owned by a FactSet
 cdef struct Facts:
     const Person* person     # NULL: nobody is signed in
     uint8_t ip[16]           # IPv4 as ::ffff:a.b.c.d
+    uint64_t ip_words[2]     # the same as numbers: high, low
+    bint ip_four             # IPv4, then the address is the low 32 bits
     uint8_t ip_state
     uint8_t service_state    # FACT_KNOWN: a service token was proved; else none was
     Fact service             # its id

@@ -91,6 +91,8 @@ cdef struct Instr:               # one cache line, 64 bytes
     uint32_t text                # INSTR_ONE: the value (OP_IP: first and last address, 32 bytes); offset in the fragment
     uint32_t text_len
     uint64_t hash                # of that value
+                                 # without INSTR_ONE these 16 bytes are a filter over the table's values: bit n of
+                                 # the two words is set where a hash (an address) begins with the seven bits n
     uint32_t name                # OP_CLAIM: the claim's name
     uint32_t name_len
     uint64_t name_hash

@@ -208,7 +208,7 @@ cdef bint instr_sound(const Instr* i, const App* app, uint32_t groups_below, uin
     if i.rule < 0:
         return False
     text.offset, text.length = i.text, i.text_len
-    if not text_fits(text, room):
+    if i.flags & INSTR_ONE and not text_fits(text, room):
         return False
     text.offset, text.length = i.name, i.name_len
     if not text_fits(text, room):

@@ -11,14 +11,29 @@ from edge.config.criteria import Ask
 from edge.config.criteria.criterion import ANY_SERVICE_TOKEN, EVERYONE, GROUP, IP
 from edge.config.model import Application, RuleSet
 from edge.config.rule import Rule
-from edge.config.tables import Built, Range, build_ranges, build_set, ranges_digest, set_digest
+from edge.config.tables import (
+    FULL_SIEVE,
+    Built,
+    Range,
+    build_ranges,
+    build_set,
+    ranges_digest,
+    ranges_sieve,
+    set_digest,
+    set_sieve,
+)
 from edge.config.world import ConfigWorld
 
 INSTR = struct.Struct("<BBHiIIIIQIIQIIQ")
+INSTR_TABLE = struct.Struct("<BBHiIIQQIIQIIQ")  # the same, with a sieve where the value would be
+WORD = (1 << 64) - 1
 BLOCK = struct.Struct("<BBHiIIIIIIIIIIIIiI")
 HEAD = struct.Struct("<IiII18I")
 TEXT = struct.Struct("<II")
 NO_INDEX = 0xFFFFFFFF
+Asked = tuple[int, int]  # a table's number here, and the sieve over its values
+NO_TABLE: Asked = (NO_INDEX, 0)
+SIEVED = 1000  # entries; a longer list fills its sieve anyway
 INSTR_ONE = 1
 
 PASS_COOKIE, ENCODED_SLASH, SAMESITE_NONE, SAMESITE_STRICT, SERVICE_401 = 1, 2, 4, 8, 16
@@ -57,6 +72,7 @@ class Writer:
         self.key = key
         self.need = need
         self.instrs: list[list[int]] = []
+        self.sieves: list[int | None] = []  # of those with a table
         self.texts: list[int] = []  # index into strings, one for each instruction
         self.strings: list[bytes] = [b""]
         self.string_numbers: dict[bytes, int] = {b"": 0}
@@ -89,27 +105,36 @@ class Writer:
 
     # -- instructions: strings are numbers until the end
 
-    def instr(self, ask: Ask, rule: int, *, one: bytes | None, table: int, text: str) -> None:
+    def instr(
+        self,
+        ask: Ask,
+        rule: int,
+        *,
+        one: bytes | None = None,
+        table: Asked = NO_TABLE,
+        text: str = "",
+    ) -> None:
         group = self.groups[ask.group] if ask.group is not None else NO_INDEX
         claim, idp = ask.claim, ask.idp
         self.instrs.append([
-            ask.op, INSTR_ONE if one is not None else 0, 0, rule, table, group,
+            ask.op, INSTR_ONE if one is not None else 0, 0, rule, table[0], group,
             self.string(one or b""), self.hash(one) if one is not None else 0,
             self.string(claim), self.hash(claim) if claim else 0,
             self.string(idp), self.hash(idp) if idp else 0,
         ])  # fmt: skip
+        self.sieves.append(None if table is NO_TABLE else table[1])
         self.texts.append(self.string(text.encode()))
 
     def single(self, ask: Ask, rule: int, text: str = "") -> None:
         """One rule, one instruction."""
         if ask.table is not None:
-            self.instr(ask, rule, one=None, table=self.list_table(ask.table), text=text)
+            self.instr(ask, rule, table=self.list_table(ask.table), text=text)
         elif ask.addresses is not None:
-            self.instr(ask, rule, one=address_pair(ask.addresses), table=NO_INDEX, text=text)
+            self.instr(ask, rule, one=address_pair(ask.addresses), text=text)
         elif ask.op in (EVERYONE, ANY_SERVICE_TOKEN, GROUP):
-            self.instr(ask, rule, one=None, table=NO_INDEX, text=text)
+            self.instr(ask, rule, text=text)
         else:
-            self.instr(ask, rule, one=ask.value or b"", table=NO_INDEX, text=text)
+            self.instr(ask, rule, one=ask.value or b"", text=text)
 
     def merged(self, asks: Sequence[Ask]) -> None:
         """Rules of which one is enough: those that differ only in their value become one look-up,
@@ -128,12 +153,12 @@ class Writer:
             if len(members) == 1:
                 self.single(ask, first)
             else:
-                self.instr(ask, 0, one=None, table=self.family_table(members), text="")
+                self.instr(ask, 0, table=self.family_table(members))
                 # rule numbers are in the table; the instruction's own is the
                 # lowest of them, and the table's count from it
                 self.instrs[-1][3] = first
 
-    def family_table(self, members: list[tuple[int, Ask]]) -> int:
+    def family_table(self, members: list[tuple[int, Ask]]) -> Asked:
         first = members[0][0]
         if members[0][1].op == IP:
             ranges: list[Range] = [
@@ -141,20 +166,25 @@ class Writer:
                 for number, ask in members
                 if ask.addresses is not None
             ]
-            return self.table(ranges_digest(ranges), lambda: build_ranges(ranges))
+            number = self.table(ranges_digest(ranges), lambda: build_ranges(ranges))
+            return number, ranges_sieve(ranges)
         values = [ask.value or b"" for _, ask in members]
         rules = [number - first for number, _ in members]
-        return self.table(set_digest(values, rules), lambda: build_set(self.key, values, rules))
+        number = self.table(set_digest(values, rules), lambda: build_set(self.key, values, rules))
+        return number, set_sieve(self.hash(value) for value in values)
 
-    def list_table(self, named: tuple[str, str]) -> int:
+    def list_table(self, named: tuple[str, str]) -> Asked:
         items = self.world.items[named[1]]
+        short = len(items.emails) + len(items.ranges) <= SIEVED
         if items.kind == "ip":
             ranges: list[Range] = [(*one, 0) for one in items.ranges]
-            return self.table(b"l" + items.digest, lambda: build_ranges(ranges))
-        return self.table(
+            number = self.table(b"l" + items.digest, lambda: build_ranges(ranges))
+            return number, ranges_sieve(ranges) if short else FULL_SIEVE
+        number = self.table(
             b"l" + items.digest,
             lambda: build_set(self.key, items.emails, [0] * len(items.emails)),
         )
+        return number, set_sieve(map(self.hash, items.emails)) if short else FULL_SIEVE
 
     # -- blocks
 
@@ -252,7 +282,10 @@ class Writer:
         pieces = [
             head,
             *(TEXT.pack(*places[one]) for one in origins),
-            *(self.instr_bytes(one, places) for one in self.instrs),
+            *(
+                self.instr_bytes(one, sieve, places)
+                for one, sieve in zip(self.instrs, self.sieves, strict=True)
+            ),
             *(self.block_bytes(one, places) for one in blocks),
             *(self.block_bytes(one, places) for one in self.group_blocks),
             *(TEXT.pack(*places[one]) for one in self.texts),
@@ -261,12 +294,13 @@ class Writer:
         return Fragment(padded(b"".join(pieces)), tuple(self.tables))
 
     @staticmethod
-    def instr_bytes(one: list[int], places: list[tuple[int, int]]) -> bytes:
+    def instr_bytes(one: list[int], sieve: int | None, places: list[tuple[int, int]]) -> bytes:
         op, flags, reserved, rule, table, group, text, h1, claim, h2, idp, h3 = one
-        return INSTR.pack(
-            op, flags, reserved, rule, table, group, *places[text], h1, *places[claim], h2,
-            *places[idp], h3,
-        )  # fmt: skip
+        tail = (*places[claim], h2, *places[idp], h3)
+        if sieve is not None:
+            words = (sieve & WORD, sieve >> 64)
+            return INSTR_TABLE.pack(op, flags, reserved, rule, table, group, *words, *tail)
+        return INSTR.pack(op, flags, reserved, rule, table, group, *places[text], h1, *tail)
 
     @staticmethod
     def block_bytes(one: list[int], places: list[tuple[int, int]]) -> bytes:

@@ -5,7 +5,7 @@ import hashlib
 import heapq
 import itertools
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from _fastpath.snapshot import set_table
@@ -41,6 +41,27 @@ def ranges_digest(ranges: Sequence[Range]) -> bytes:
     for version, first, last, rule in ranges:
         digest.update(b"%d %x %x %d;" % (version, first, last, rule))
     return digest.digest()
+
+
+FULL_SIEVE = (1 << 128) - 1
+
+
+def set_sieve(hashes: Iterable[int]) -> int:
+    """Return 128 bits: n is set where a hash begins with the seven bits n."""
+    sieve = 0
+    for one in hashes:
+        sieve |= 1 << (one >> 57)
+    return sieve
+
+
+def ranges_sieve(ranges: Iterable[Range]) -> int:
+    """The same over the first seven bits of addresses; IPv4 and IPv6 share it."""
+    sieve = 0
+    for version, first, last, _ in ranges:
+        shift = 25 if version == 4 else 121
+        low, high = first >> shift, last >> shift
+        sieve |= (1 << (high + 1)) - (1 << low)
+    return sieve
 
 
 def build_set(key: bytes, values: Sequence[bytes], rules: Sequence[int]) -> Built:

@@ -357,7 +357,7 @@ def test_facts_from_a_token() -> None:
     FactSet.from_claims({"email": "", "sekisho": None})
     for wrong in (
         {"sekisho": []}, {"custom": "x"}, {"sekisho": {"groups": "staff"}}, {"sekisho": {"groups": [1]}},
-        {"sekisho": {"idp": 1}}, {"sekisho": {"amr": [None]}}, {"sekisho": {"groups": 7}},
+        {"sekisho": {"idp": 1}}, {"email": 7}, {"sekisho": {"amr": [None]}}, {"sekisho": {"groups": 7}},
         {"email": "\ud800@x.y"},
     ):  # fmt: skip
         with pytest.raises((ValueError, TypeError)):

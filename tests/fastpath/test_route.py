@@ -64,9 +64,10 @@ def test_a_path_covers_whole_segments(path: str, name: str) -> None:
     assert found(shot, "app.example.com", path) == name
 
 
-@pytest.mark.parametrize("path", ["/%61dmin", "/adm%69n", "/public/../admin", "/./admin", "//admin",
-                                  # fmt: skip
-                                  "/public/%2e%2e/admin", "/%2e/admin", "/admin/.", "///admin"])
+ADMIN = "/%61dmin /adm%69n /public/../admin /./admin //admin /public/%2e%2e/admin /%2e/admin /admin/."
+
+
+@pytest.mark.parametrize("path", [*ADMIN.split(), "///admin"])
 def test_the_normal_form_is_what_is_compared(path: str) -> None:
     """D01, D02, D03, D04: the path that the policy sees is the one that the origin gets."""
     shot = snapshot("app.example.com", "app.example.com/admin")
@@ -197,7 +198,7 @@ def test_most_specific_wins() -> None:
     checked = 0
     for _ in range(300):
         domains = sorted({
-            "/".join([dice.choice(hosts), *(dice.choice(segments) for _ in range(dice.randrange(4)))])
+            "/".join([dice.choice(hosts), *dice.choices(segments, k=dice.randrange(4))])
             for _ in range(dice.randrange(1, 8))
         })  # fmt: skip
         shot = snapshot(*domains)

@@ -48,6 +48,8 @@ from _fastpath.snapshot cimport (
     Block,
     Instr,
     Place,
+    Range4,
+    Range6,
     Slot,
     Table,
     application_dict,

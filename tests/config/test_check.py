@@ -1,4 +1,4 @@
-# ruff: noqa: E501  (a case is a line)
+
 """Errors and warnings with their places: what an operator types wrong, and the sentence they get.
 
 Each case: a whole file, and the problems it must have as `line:column: text`, errors and warnings

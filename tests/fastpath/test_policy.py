@@ -1,4 +1,4 @@
-# ruff: noqa: E501  (tables)
+
 """The decision, case by case (docs/policies.md); test_policy_equals_reference.py has the breadth."""
 
 import random

@@ -1,4 +1,4 @@
-# ruff: noqa: E501  (tables)
+
 """The compiled decision and the plain reference agree on every generated configuration and every
 generated person.
 

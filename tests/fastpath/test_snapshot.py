@@ -1,4 +1,4 @@
-# ruff: noqa: E501  (tables)
+
 """A snapshot is read only when every byte of it is as it was written, and everything in it points inside."""
 
 import hashlib

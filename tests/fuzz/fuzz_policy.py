@@ -1,4 +1,4 @@
-# ruff: noqa: E501  (tokens and people)
+
 """A snapshot is refused with SnapshotDamaged or decides: nothing crashes, nothing else is raised, a
 permit goes only with
 allow, bypass and service, and what is explained is what is decided.

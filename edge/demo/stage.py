@@ -77,10 +77,12 @@ class Stage:
     ) -> None:
         self.folder, self.tls, self.tell = folder.absolute(), tls, tell
         self.config_text, self.connector_text = config, connector
-        self.smtp, self.inbox_port = free_port(8026), free_port(8025)
-        self.monitor, self.metrics = free_port(9180), free_port(9181)
-        self.port = free_port(8443 if tls else 8080)
-        self.tunnel_port = self.port if tls else free_port(8443)
+        # Ports that a person may remember where a person looks; elsewhere any free ones, so that
+        # two runs at once don't take each other's between the choice and the start.
+        self.smtp, self.monitor, self.metrics = free_port(), free_port(), free_port()
+        self.inbox_port = free_port(0 if tls else 8025)
+        self.port = free_port(0 if tls else 8080)
+        self.tunnel_port = self.port if tls else free_port()
         self.authority = DemoAuthority()
         self.children: dict[str, Child] = {}
         self.sockets = self.folder

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import json
 import os
 import signal
 import socket
@@ -116,6 +117,15 @@ def answers(url: str, status: int = 200) -> bool:
         return refusal.code == status
     except (OSError, ValueError):
         return False
+
+
+def links_ready(url: str) -> int:
+    """Return how many links a connector's /ready (on loopback) says that the edge acknowledged."""
+    try:
+        with urllib.request.urlopen(url, timeout=1) as answer:  # noqa: S310
+            return int(json.load(answer)["readyConnections"])
+    except (OSError, ValueError, KeyError):
+        return 0
 
 
 def family(pid: int) -> list[int]:

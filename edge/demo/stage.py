@@ -10,12 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edge.demo.authority import DemoAuthority
-from edge.demo.processes import Child, answers, called, free_port
+from edge.demo.processes import Child, answers, called, free_port, links_ready
 
 AUTH_DOMAIN = "login.sekisho.localhost"
 APPLICATIONS = ("wiki", "reports")
 MAY_ENTER = "alice@example.com"
 MAY_NOT = "mallory@contractor.example"
+LINKS = 4          # of a connector, when its configuration says nothing else
 SOCKET_ROOM = 80   # characters of a folder that still leave room for a socket's name (108 in all)
 
 CONFIG = """\
@@ -183,7 +184,9 @@ class Stage:
     def start_connector(self) -> None:
         path = self.folder / "connector" / "config.yml"
         connector = self.child("connector", command("tunnel", "--config", str(path), "run"))
-        connector.wait_until(lambda: answers(f"http://127.0.0.1:{self.metrics}/ready"), "link")
+        ready = f"http://127.0.0.1:{self.metrics}/ready"
+        # all links, not the first: then every worker has one, or a sibling that has
+        connector.wait_until(lambda: links_ready(ready) >= LINKS, "links")
 
     def workers(self) -> list[int]:
         return called(self.children["edge"].pid, "edge.server.worker")

@@ -1,5 +1,13 @@
 """Real programs that any test may ask for by name; each starts once, when first asked for."""
 
+import pytest
+
 from tests.kit.postgres import postgres
 
 __all__ = ["postgres"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Playwright's synchronous browser keeps an event loop running in this thread until the session
+    ends, and no test with a loop of its own can run beside it: what uses it comes last."""
+    items.sort(key=lambda item: "chromium" in getattr(item, "fixturenames", ()))

@@ -103,7 +103,7 @@ cpdef enum:
     # -- The mux (frame, stream, mux; MUX.md) --
     INITIAL_WINDOW = 262144             # bytes each way of a new stream (yamux); data over it: session
                                         # error link-protocol
-    MAX_WINDOW = 16777216               # bytes, what a receive window may grow to; at it: it stays
+    MAX_WINDOW = 8388608                # bytes, what a receive window may grow to; at it: it stays
     MAX_LINK_GROWTH = 67108864          # bytes by which all windows of a link may exceed the initial
                                         # one; at it: none grows
     MAX_STREAMS = 4096                  # streams open on one link; over it: ours wait for another link

@@ -258,7 +258,7 @@ class Registrar:
         if current is not None and version <= current.version:
             refusal = ("link-protocol", "table versions only go up")
         elif foreign := _outside(role, announced.entries):
-            refusal = ("hostname-outside-credential", f"the credential doesn't cover {foreign!r}")
+            refusal = ("hostname-outside-credential", f"the credential doesn't cover {foreign}")
         else:
             try:
                 table = Table(version, announced.entries)
@@ -510,15 +510,28 @@ class Registrar:
 
 
 def _outside(role: Role | None, entries: tuple[dict[str, Any], ...]) -> str:
-    """Return the first announced hostname that the credential doesn't cover, or ""."""
+    """Return what is announced and not covered by the credential, fit to be shown, or "".
+
+    A rule without a hostname is one for every host that the edge routes to this tunnel. Under a
+    limited credential that would be the other credentials' hosts too, so it may only name what the
+    edge answers itself and nobody's origin is asked for.
+    """
     limit = role.hostnames if role is not None else ()
+    if not limit:
+        return ""
     for entry in entries:
         name = str(entry.get("hostname") or "").lower()
-        # A rule without a hostname (the catch-all) takes only what the edge routes to this
-        # tunnel, and that is checked by the edge: it needs no cover.
-        if name and not covers(limit, name):
-            return name
+        if not covers(limit, name) and (name or not _by_the_edge(entry)):
+            return repr(name) if name else "every hostname"
     return ""
+
+
+def _by_the_edge(entry: dict[str, Any]) -> bool:
+    """Return True for a service that the edge answers without a stream: see _fastpath.tunnel."""
+    service = entry.get("service")
+    return isinstance(service, str) and (
+        service == "hello_world" or service.startswith("http_status:")
+    )
 
 
 def _shown(text: str) -> str:

@@ -94,6 +94,30 @@ async def test_J14_hostname_outside_the_credential_refuses_the_table() -> None:
             assert daemon.ready_links() == 0
 
 
+@on_uvloop
+async def test_J14_a_limited_credential_takes_no_rule_for_every_hostname() -> None:
+    async with tunnel_edge() as edge, Origin("a") as a:
+        mine = edge.tunnel("a.test", "b.test")
+        async with connector(edge.credential(mine, "a.test"), f"- service: {a.url}"):
+            await until(lambda: edge.events)
+            assert edge.events[0]["reason"] == "hostname-outside-credential"
+            found, _, _ = await edge.request(mine, "b.test")
+            assert reason_of(found["reason"]) == "tunnel-table-unknown"
+            assert a.requests == []
+
+
+@on_uvloop
+@pytest.mark.parametrize("rest", ["http_status:404", "hello_world"])
+async def test_J14_a_limited_credential_may_end_with_what_the_edge_answers(rest: str) -> None:
+    async with tunnel_edge() as edge, Origin("a") as a:
+        mine = edge.tunnel("a.test", "b.test")
+        rules = f"- {{hostname: a.test, service: '{a.url}'}}\n- service: {rest}"
+        async with connector(edge.credential(mine, "a.test"), rules):
+            await edge.serving(mine)
+            _, answer, _ = await edge.request(mine, "a.test")
+            assert answer.endswith(b"a GET / HTTP/1.1\n")
+
+
 # -- J15: replicas ---------------------------------------------------------------------------------
 
 

@@ -18,7 +18,7 @@ import msgpack
 
 from _fastpath.carrier import DialledLink, Inbound
 from edge.connector import pushed
-from edge.connector.credentials import Credentials, save
+from edge.connector.credentials import Credentials, CredentialsRefused, save
 from edge.connector.dial import DialFailed, dial
 from edge.connector.enrol import EnrolmentFailed, LinkIdentity, context_of, due, enrol, identity
 from edge.connector.ingress import Read, Settings, read_file
@@ -40,6 +40,7 @@ log = logging.getLogger("sekisho.connector")
 
 FIRST_COVER = 3.0  # seconds that workers may be without a link before one is moved
 LAST_COVER = 300.0  # seconds between two tries when that doesn't help
+RENEWAL_WITHIN = 30.0  # seconds for an answer to a renewal; over it: asked again
 POLL = 1.0  # seconds between two looks at the configuration file
 MAX_STREAMS = 10_000  # streams served at once over all links; over it: refused tunnel-streams
 
@@ -71,6 +72,8 @@ class Daemon:
         self._next_address = 0
         self._enrolling = asyncio.Lock()
         self._renewal_key: bytes | None = None
+        self._renewal_link: DialledLink | None = None  # where the answer will come
+        self._renewal_asked = -RENEWAL_WITHIN  # monotonic
         self._serving: set[asyncio.Task[None]] = set()
         self._stopping: asyncio.Event = asyncio.Event()
         self._told_ready = False
@@ -228,9 +231,13 @@ class Daemon:
         """Take a renewed link certificate; lanes use it from their next dial on."""
         if self._renewal_key is None:
             return
+        key, self._renewal_key = self._renewal_key, None
         anchors = message.anchors.decode() if message.anchors else self.credentials.anchors
-        self.identity = identity(anchors, message.certificate, self._renewal_key)
-        self._renewal_key = None
+        try:
+            self.identity = identity(anchors, message.certificate, key)
+        except CredentialsRefused as error:  # the answer to an earlier key, say
+            log.warning("the renewed link certificate is not usable, the old one stays: %s", error)
+            return
         self._pin(anchors)
         for lane in self.lanes:
             self._move(lane)
@@ -268,8 +275,7 @@ class Daemon:
             if stamp != self._stamp:
                 self._stamp = stamp
                 self.reload()
-            if self.identity is not None and self._renewal_key is None and due(self.identity):
-                self._renew()
+            self._see_to_renewal()
             self._cover()
             if time.monotonic() - statistics >= 10.0:
                 statistics = time.monotonic()
@@ -294,12 +300,30 @@ class Daemon:
         crowded = max(set(slots), key=slots.count)
         self._move(next(lane for lane in up if lane.accepted and lane.accepted.slot == crowded))
 
+    def _see_to_renewal(self) -> None:
+        """Ask for a certificate that is due, and forget a question that nobody will answer.
+
+        Asked at most once in RENEWAL_WITHIN: an edge that ends the link over it isn't pressed."""
+        waited = time.monotonic() - self._renewal_asked
+        if self._renewal_key is not None:
+            asked = self._renewal_link
+            gone = not any(lane.link is asked for lane in self.lanes)
+            if gone or waited >= RENEWAL_WITHIN:
+                self._renewal_key = self._renewal_link = None
+        if (
+            self._renewal_key is None and waited >= RENEWAL_WITHIN
+            and self.identity is not None and due(self.identity)
+        ):
+            self._renew()
+
     def _renew(self) -> None:
         """Ask for the next link certificate over a link that is up."""
         lane = next((one for one in self.lanes if one.accepted is not None), None)
         if lane is None:
             return
         self._renewal_key = new_key()
+        self._renewal_link = lane.link
+        self._renewal_asked = time.monotonic()
         lane.send(wire.CertificateRequest(new_request(self._renewal_key)))
 
     def reload(self) -> None:

@@ -331,7 +331,11 @@ class Registrar:
             answer = None
         if link.lost:
             return
-        if answer is None:
+        if answer is None and peer.accepted:
+            # A renewal: the certificate at hand is good for hours, and so is the link. The
+            # connector asks again when it has waited long enough.
+            log.warning("link %d: control doesn't answer, no certificate renewed", link.number)
+        elif answer is None:
             self._refuse(link, wire.Refused("control-down", "try again", retry_after=2.0))
         elif "reason" in answer:
             refused = wire.Refused(

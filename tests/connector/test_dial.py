@@ -11,6 +11,8 @@ import pytest
 
 from edge.connector.dial import DialFailed, dial, proxy_for
 from edge.connector.enrol import context_of
+from edge.identity import authority
+from edge.wire import messages as wire
 from tests.kit.tunnel_edge import (
     ConnectorProcess,
     Origin,
@@ -199,6 +201,56 @@ async def test_certificate_is_renewed_and_links_move(monkeypatch: pytest.MonkeyP
             await until(lambda: len(edge.accepted_links(office)) == 1)  # the old one was left
             _, answer, _ = await edge.request(office)
             assert answer.endswith(b"\n")
+
+
+@on_uvloop
+async def test_renewal_while_control_is_away_costs_no_link_and_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with tunnel_edge() as edge, Origin("wiki") as origin:
+        office = edge.tunnel("wiki.test")
+        async with connector(edge.credential(office), f"- service: {origin.url}") as daemon:
+            await edge.serving(office)
+            link, first = edge.accepted_links(office)[0], daemon.identity
+            edge.control_up = False
+            monkeypatch.setattr("edge.connector.daemon.due", lambda found: found is first)
+            await until(lambda: len(edge.asked) == 2)
+            await asyncio.sleep(0.2)  # the edge's answer would have closed the link by now
+            assert not link.lost
+            assert edge.accepted_links(office) == [link]
+            edge.control_up = True
+            daemon._see_to_renewal()
+            assert len(edge.asked) == 2  # an answer may come yet
+            monkeypatch.setattr("edge.connector.daemon.RENEWAL_WITHIN", 0.0)
+            await until(lambda: daemon.identity is not first)
+
+
+@on_uvloop
+async def test_renewal_asked_over_a_link_that_went_is_forgotten() -> None:
+    async with tunnel_edge() as edge, Origin("wiki") as origin:
+        office = edge.tunnel("wiki.test")
+        async with connector(edge.credential(office), f"- service: {origin.url}") as daemon:
+            await edge.serving(office)
+            edge.control_up = False
+            daemon._renew()
+            daemon._see_to_renewal()
+            assert daemon._renewal_key is not None
+            daemon.lanes[0].link.abort("link-lost")
+            await until(lambda: daemon._renewal_key is None)
+
+
+@on_uvloop
+async def test_certificate_for_another_key_leaves_the_old_one_in_use() -> None:
+    async with tunnel_edge() as edge, Origin("wiki") as origin:
+        office = edge.tunnel("wiki.test")
+        async with connector(edge.credential(office), f"- service: {origin.url}") as daemon:
+            await edge.serving(office)
+            first = daemon.identity
+            daemon._renewal_key = authority.new_key()
+            daemon.certified(wire.Certificate(first.certificate, b"", 0.0))
+            assert daemon.identity is first
+            assert daemon._renewal_key is None
+            assert daemon.ready_links() == 1
 
 
 @on_uvloop

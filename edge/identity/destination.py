@@ -9,6 +9,9 @@ from edge.identity.world import Application, World
 
 NONCE = re.compile(r"[A-Za-z0-9_-]{22}")  # 128 random bits, base64url
 META = re.compile(r"[A-Za-z0-9_-]{43}")  # SHA-256 of a nonce, base64url
+# What may follow https:// in an address that we send browsers to: nothing that ends a host early.
+HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
+MAX_HOST = 253  # characters
 MAX_REDIRECT = 4096  # characters; longer ones lead to /
 
 
@@ -51,6 +54,7 @@ def destination(world: World, host: str, aud: str, redirect: str, meta: str) -> 
     if application is None or META.fullmatch(meta) is None:
         return None
     host = host.lower()
-    if not application.covers(host):
+    # A wildcard covers any first label, so also `1572395042?.example.com`, another site's address.
+    if len(host) > MAX_HOST or HOST.fullmatch(host) is None or not application.covers(host):
         return None
     return Destination(application, host, safe_redirect(redirect), meta)

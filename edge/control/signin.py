@@ -315,6 +315,8 @@ class SignIn:
         """Begin the global session under a new id, end the one that the browser brought, go on."""
         desk = self._desk
         old = await desk.sessions.current(visit.world, visit.cookie(cookies.GLOBAL))
+        if old is not None:  # first: where revoking fails, nobody gets a new session beside it
+            await desk.revocations.session(old.session.id)
         current = await desk.sessions.begin(
             visit.world,
             provider.id,
@@ -322,8 +324,6 @@ class SignIn:
             visit.address,
             replaces=old.session.id if old else None,
         )
-        if old is not None:
-            await desk.revocations.session(old.session.id)
         if current is None:
             desk.audit.refused(
                 who=person.email,

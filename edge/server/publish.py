@@ -178,17 +178,24 @@ class Publisher:
     async def revoke(self, entries: list[Message]) -> int:
         """Put into force: on disk first, then on every worker. Returns the sequence number.
 
-        Raises OSError, with nothing changed, where the disk refuses: the caller must say so."""
+        Raises OSError where the disk refuses; workers have it even then, because a full disk
+        must keep nobody signed in, and the next write that succeeds holds it too."""
         async with self._revoking:
             now = self.wall()
-            live = [entry for entry in self._revocations if entry.get("until", now + 1) > now]
+            again = {_key(entry) for entry in entries}  # the same twice must not grow the list
+            live = [
+                entry for entry in self._revocations
+                if entry.get("until", now + 1) > now and _key(entry) not in again
+            ]
             live += entries
             seq = self._seq + 1
-            await asyncio.to_thread(self._write_revocations, seq, live)
-            self._seq, self._revocations = seq, live
-            self.feed.broadcast(
-                {"t": "revocations", "seq": seq, "entries": entries, "full": False}
-            )
+            try:
+                await asyncio.to_thread(self._write_revocations, seq, live)
+            finally:
+                self._seq, self._revocations = seq, live
+                self.feed.broadcast(
+                    {"t": "revocations", "seq": seq, "entries": entries, "full": False}
+                )
         return seq
 
     async def restore(self, entries: list[Message]) -> None:

@@ -56,8 +56,13 @@ async def test_full_disk_changes_nothing(folder, monkeypatch):
     assert publisher.version == 1 and assembly.adopted == [1]
     with pytest.raises(OSError):
         await publisher.revoke([{"kind": "user", "id": "u"}])
-    assert publisher.revocations == (0, 0)
+    assert publisher.revocations == (1, 1)  # in force all the same
+    full = next(m for m in publisher.greeting() if m["t"] == "revocations")
+    assert full["entries"] == [{"kind": "user", "id": "u"}]
     monkeypatch.undo()
+    await publisher.revoke([{"kind": "user", "id": "u"}])  # tried again: kept once, and on disk
+    assert publisher.revocations == (2, 1)
+    assert publisher_of(folder, Assembly()).revocations == (2, 1)
     assert (await publisher.reload("command")).version == 2
 
 

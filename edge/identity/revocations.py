@@ -55,8 +55,9 @@ class Revocations:
         return [await self._account(account.id) for account in accounts] if disabled else []
 
     async def _account(self, account: str) -> Entry:
-        epoch = await self._store.accounts.raise_epoch(account)
+        # In this order: who reads the raised epoch must already find every session ended.
         await self._store.sessions.end_account(account, self._now())
+        epoch = await self._store.accounts.raise_epoch(account)
         return await self._add("user", account, epoch=epoch)
 
     async def facts_changed(self, account: str) -> Entry:

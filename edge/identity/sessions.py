@@ -127,7 +127,9 @@ class Sessions:
         account = await self._store.accounts.get(row.account)
         if account is None or account.disabled:
             return None
-        return Current(row, account)
+        # Again, after the account: an epoch that was raised in between belongs to an ended session.
+        row = await self._store.sessions.get(session)
+        return None if row is None or row.ended is not None else Current(row, account)
 
     async def issue(
         self, world: World, destination: Destination, current: Current, address: str

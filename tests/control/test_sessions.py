@@ -365,3 +365,41 @@ async def test_hand_off_address_holds_no_token(place: Place) -> None:
     page = await browser.get(page.location)
     assert set(parse_qs(urlsplit(page.location).query)) == {"code", "redirect_url"}
     assert "eyJ" not in page.location
+
+
+async def test_k11_revoking_during_a_hand_off(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """K11: whoever is revoked between the reads of session and account has no session."""
+    browser = await signed_in(place)
+    session = claims_of(browser.jar[AUTH]["CF_Authorization"])["sekisho"]["sid"]
+    sessions, accounts = place.desk.sessions, place.desk.store.accounts
+    assert await sessions.live(session) is not None
+    read = accounts.get
+
+    async def revoked_first(account: str) -> Any:
+        monkeypatch.undo()
+        await place.desk.revocations.user("ann@example.com")
+        return await read(account)
+
+    monkeypatch.setattr(accounts, "get", revoked_first)
+    assert await sessions.live(session) is None
+
+
+async def test_k11_sessions_end_before_the_epoch_rises(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """K11: nobody can read the raised epoch while a session still looks alive."""
+    browser = await signed_in(place)
+    session = claims_of(browser.jar[AUTH]["CF_Authorization"])["sekisho"]["sid"]
+    raise_epoch = place.desk.store.accounts.raise_epoch
+    ended: list[bool] = []
+
+    async def watched(account: str) -> int:
+        row = await place.desk.store.sessions.get(session)
+        ended.append(row is not None and row.ended is not None)
+        return await raise_epoch(account)
+
+    monkeypatch.setattr(place.desk.store.accounts, "raise_epoch", watched)
+    await place.desk.revocations.user("ann@example.com")
+    assert ended == [True]

@@ -110,10 +110,13 @@ def status(config: Path, as_json: bool) -> None:
 @click.option("--session", metavar="ID", help="One sign-in and all that came from it.")
 @click.option(
     "--token", metavar="TOKEN",
-    help="One application session, by its token or identity_nonce; - reads it from standard input.",
+    help="One application session, by its identity_nonce; - reads it or the token from standard "
+    "input.",
 )
 @click.option("--application", metavar="NAME", help="Every session of one application.")
-@click.option("--service-token", metavar="CLIENT_ID", help="A service token, for ever.")
+@click.option(
+    "--service-token", metavar="NAME", help="A service token by name or client id, for ever."
+)
 @click.option("--credential", metavar="ID", help="A tunnel's credential, for ever.")
 def revoke(config: Path, as_json: bool, **what: str | None) -> None:
     """End access now: refused within 5 s everywhere, open connections are closed.
@@ -127,6 +130,11 @@ def revoke(config: Path, as_json: bool, **what: str | None) -> None:
         )
     (kind, value), = chosen.items()
     if kind == "token":
+        if value.count(".") == 2:
+            raise click.UsageError(
+                "a token among the arguments is readable by every user of this machine and stays "
+                "in the shell's history: give --token - and the token on standard input"
+            )
         value = _nonce_of(sys.stdin.read().strip() if value == "-" else value)
     answer = _call(
         config, "POST", "/revoke", {"kind": "user" if kind == "email" else kind, "id": value}

@@ -122,9 +122,8 @@ class NodeOperations:
         }
         if kind not in kinds:
             raise NotDone(f"nothing of the kind {kind!r} can be revoked", 400)
-        if kind == "application":
-            what = self._aud(what)
         try:
+            what = await self._target(kind, what)
             entries = await kinds[kind](what)
         except NobodyFound:
             raise NotDone(f"there is no {kind.replace('_', ' ')} {what}", 404) from None
@@ -132,6 +131,27 @@ class NodeOperations:
             raise NotDone(f"the revocation can't be written down: {error}", 507) from error
         desk.audit.record("revoke", target=kind, id=what)
         return {"revoked": entries if isinstance(entries, list) else [entries]}
+
+    async def _target(self, kind: str, what: str) -> str:
+        """Return the id that workers know it by; NobodyFound, lest a typing error look done."""
+        store = self.desk.store
+        known: object | None = what
+        match kind:
+            case "application":
+                return self._aud(what)
+            case "service_token":
+                token = known = await store.service_tokens.find(what)
+                what = what if token is None else token.client_id
+            case "session":
+                known = await store.sessions.get(what)
+            case "token":
+                known = await store.sessions.application(what)
+            case "credential":
+                thing = await store.objects.get(what)
+                known = thing if thing is not None and thing.kind == "credential" else None
+        if known is None:
+            raise NobodyFound(what)
+        return what
 
     def _aud(self, what: str) -> str:
         """Return the AUD of an application by its name or AUD, or raise NotDone."""

@@ -180,6 +180,28 @@ def test_revoke_says_what_it_could_not_find(edge, node):
     assert command(edge, "revoke", "--application", "None", check=False).returncode == 1
 
 
+@pytest.mark.parametrize("kind", ["service-token", "credential", "session", "token"])
+def test_revoking_what_does_not_exist_fails(edge, kind):
+    done = command(edge, "revoke", f"--{kind}", "mistyped", check=False)
+    assert done.returncode == 1 and "mistyped" in done.stderr
+    assert "Revoked" not in done.stdout
+
+
+def test_service_token_is_revoked_by_its_name(edge, node):
+    made = json.loads(command(edge, "service-token", "create", "lost", "--json").stdout)
+    shown = {
+        "CF_Access_Client_Id": made["client_id"], "CF_Access_Client_Secret": made["client_secret"],
+    }
+    assert node.get("wiki", **shown).status == 200
+    command(edge, "revoke", "--service-token", "lost")
+    wait_until(lambda: node.get("wiki", **shown).status != 200)
+
+
+def test_a_token_is_not_taken_from_the_arguments(edge):
+    done = command(edge, "revoke", "--token", "a.b.c", check=False)
+    assert done.returncode == 2 and "standard input" in done.stderr
+
+
 def test_rotate_keys_publishes_the_new_key(edge, node):
     def kids():
         answer = node.get("login", "/cdn-cgi/access/certs")

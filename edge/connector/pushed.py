@@ -23,12 +23,21 @@ def rules_of(entries: tuple[dict[str, Any], ...], settings: Settings) -> tuple[R
     """Return the rules of a pushed table, or raise NotAllowed.
 
     The entries have the shape of `ingress` in the file and go through the same checks. Files of
-    this machine can't be named from afar, so `caPool` is refused.
+    this machine can't be named from afar, so `caPool` is refused; and who may read the traffic to
+    an origin is decided here, so `noTLSVerify` is.
     """
     if not settings.allow:
         raise NotAllowed("table-not-allowed", "this connector has no “allow:” patterns")
-    if any("caPool" in (entry.get("originRequest") or {}) for entry in entries):
-        raise NotAllowed("table-not-allowed", "caPool names a file here: not from afar")
+    for entry in entries:
+        options = entry.get("originRequest")
+        if options is None:
+            continue
+        if not isinstance(options, dict):
+            raise NotAllowed("table-invalid", "originRequest is a mapping")
+        if "caPool" in options:
+            raise NotAllowed("table-not-allowed", "caPool names a file here: not from afar")
+        if "noTLSVerify" in options:
+            raise NotAllowed("table-not-allowed", "noTLSVerify weakens a check: not from afar")
     text = yaml.safe_dump({"ingress": [dict(entry) for entry in entries]}, allow_unicode=True)
     read = read_text_of(text.encode(), Path("pushed"))
     if read.settings is None:

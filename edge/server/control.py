@@ -365,6 +365,9 @@ async def serve(plan: Plan, channel: Channel) -> int:
 def main() -> int:
     die_with_master()
     keep_to_master()
+    # SQLite makes the database and its journals with whatever the umask leaves, and in them are
+    # sessions, addresses and sealed keys.
+    os.umask(0o077)
     plan = inherited_plan()
     start_journal("control")
     channel = inherited_channel()

@@ -202,6 +202,14 @@ def test_a_token_is_not_taken_from_the_arguments(edge):
     assert done.returncode == 2 and "standard input" in done.stderr
 
 
+def test_database_is_readable_by_its_owner_only(edge):
+    files = list(edge.state.glob("state.db*"))
+    assert files
+    assert {file.name: file.stat().st_mode & 0o077 for file in files} == dict.fromkeys(
+        (file.name for file in files), 0
+    )
+
+
 def test_rotate_keys_publishes_the_new_key(edge, node):
     def kids():
         answer = node.get("login", "/cdn-cgi/access/certs")

@@ -120,6 +120,6 @@ cdef class OriginTlsPipe(TlsPipe):
     """The same under TLS."""
 
 
-cdef MuxPipe stream_open(Carrier carrier, bytes header, Receiver receiver)   # raises WireError at limits or after goaway
+cdef MuxPipe stream_open(Carrier carrier, bytes header, Receiver receiver)  # raises WireError at limits or after goaway
 cdef Inbound inbound_new(Carrier carrier, Stream s)
 cdef int close_soon(Carrier carrier, int reason) except -1

@@ -120,6 +120,7 @@ cdef class Downstream(UpstreamUser):
     cdef int drop_head(self) except -1
     cdef int give_up(self, int reason) except -1
     cdef int end_upgraded(self, int reason) except -1
+
     @staticmethod
     cdef Downstream new(WorkerCore core, Pipe pipe, Arrival arrival)
 

@@ -16,7 +16,8 @@ from _fastpath.exchange cimport (
 )
 from _fastpath.head cimport *
 from _fastpath.http1 cimport (
-    BODY_DONE, BODY_MORE, body_done, body_feed, body_start, chunk_head, head_worth_parsing, request_parse, response_parse,
+    BODY_DONE, BODY_MORE, body_done, body_feed, body_start, chunk_head, head_worth_parsing, request_parse,
+    response_parse,
 )
 from _fastpath.limits cimport (
     MAX_DRAIN, MAX_HEAD, MAX_INFORMATIONAL, MAX_LINGER, MAX_PIPELINE, READ_BUFFER, TIMEOUT_FACTS, TIMEOUT_LINGER,
@@ -49,7 +50,8 @@ cdef enum:
     PIECE = 131072           # bytes gathered before they are sent
     QUIET = 2000000          # microseconds without a request after which idle buffers are given back
 
-cdef bytes PLAIN_HERE = (b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: 50\r\n\r\n"
+cdef bytes PLAIN_HERE = (b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n"
+                         b"Content-Type: text/plain\r\nContent-Length: 50\r\n\r\n"
                          b"This port speaks TLS: its address begins https://\n")
 cdef const uint8_t* CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -154,7 +156,7 @@ cdef class Downstream(UpstreamUser):
         return 0
 
     cdef size_t read_heads(self, const uint8_t* p, size_t n) except? 0:
-        """Serve what requests are whole in these bytes; returns how many were used. A request that must wait keeps its."""
+        """Serve what requests are whole in these bytes; returns how many were used. One that must wait keeps its."""
         cdef size_t off = 0, used
         cdef int rc
         while self.state == D_HEAD and off < n:
@@ -192,7 +194,7 @@ cdef class Downstream(UpstreamUser):
         self.keep = h.keep_alive and not self.core.draining and not self.client_ended
         body_start(&self.request_body, h.framing, h.length)
         self.request_done = body_done(&self.request_body)
-        if self.up is not None:              # the connection that we waited for; host and path were overwritten meanwhile
+        if self.up is not None:              # the connection we waited for; host and path were overwritten meanwhile
             self.x.place_request(h)
             return self.send_request(p, head, n)
         self.step = self.x.judge(h)
@@ -420,8 +422,8 @@ cdef class Downstream(UpstreamUser):
             up.pipe.write(o.ptr, o.len)
             return off
         if h.expect_continue and x.minor:
-            # It is allowed and there is a connection: ask for the body at once, instead of one round trip later (RFC 9110
-            # 10.1.1 lets a proxy). Origins that ignore Expect would make both sides wait.
+            # It is allowed and there is a connection: ask for the body at once, instead of one round trip later
+            # (RFC 9110 10.1.1 lets a proxy). Origins that ignore Expect would make both sides wait.
             self.pipe.write(CONTINUE, 25)
         if n == off:
             up.pipe.write(o.ptr, o.len)
@@ -995,7 +997,8 @@ cdef class Downstream(UpstreamUser):
 
 cdef bint may_repeat(int method) noexcept nogil:
     """Idempotent and without a body of consequence (RFC 9110 9.2.2)."""
-    return method == METHOD_GET or method == METHOD_HEAD or method == METHOD_OPTIONS or method == METHOD_PUT or method == METHOD_DELETE
+    return (method == METHOD_GET or method == METHOD_HEAD or method == METHOD_OPTIONS or method == METHOD_PUT
+            or method == METHOD_DELETE)
 
 
 cdef bint is_binding(Slice v) noexcept nogil:
@@ -1238,7 +1241,8 @@ cdef class WorkerCore:
             if r.scheme == SCHEME_UNIX_TLS:
                 raise ValueError("unix+tls services are dialled by a connector, not by the edge")
             return self.upstreams.target(key, lambda: (
-                TARGET_TLS, host.decode(), key[2], TlsClientContext(trust=anchors, verify=verify, alpn=("http/1.1",)), name))
+                TARGET_TLS, host.decode(), key[2],
+                TlsClientContext(trust=anchors, verify=verify, alpn=("http/1.1",)), name))
         return None
 
     def set_tls(self, TlsContexts contexts):

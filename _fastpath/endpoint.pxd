@@ -21,7 +21,7 @@ cdef class Receiver:
 cdef class Pipe:
     """One two-way stream of bytes."""
     cdef Receiver receiver
-    cdef int write(self, const uint8_t* p, size_t n) except -1   # takes all; copies what can't go now; ignored once closing
+    cdef int write(self, const uint8_t* p, size_t n) except -1  # takes all; copies what must wait; ignored once closing
     cdef size_t queued(self) noexcept                  # bytes taken that have not gone yet
     cdef bint full(self) noexcept                      # too much is queued: stop writing until on_writable
     cdef int pause(self) except -1                     # no more on_data after this returns (idempotent)
@@ -56,9 +56,9 @@ cdef class TcpPipe(Pipe):
     cdef int full_reads        # consecutive reads that filled the block: a budget against one busy socket
     cdef object ready          # future of dial(), or None
 
-    cdef int incoming(self, const uint8_t* p, size_t n) except -1     # bytes from the socket
-    cdef int outgoing(self, const uint8_t* p, size_t n) except -1     # bytes to the socket
-    cdef int fail(self) except -1                                     # an exception in a callback: abort, never log only
+    cdef int incoming(self, const uint8_t* p, size_t n) except -1    # bytes from the socket
+    cdef int outgoing(self, const uint8_t* p, size_t n) except -1    # bytes to the socket
+    cdef int fail(self) except -1                                    # an exception in a callback: abort, never log only
 
 
 cdef class TlsPipe(TcpPipe):

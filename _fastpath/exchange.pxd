@@ -59,6 +59,7 @@ cdef class Arrival:
     cdef bint trusted        # the peer is a trusted proxy: X-Forwarded-For and -Proto are read
     cdef bint secure         # counts as https (TLS, or the demo's .localhost names)
     cdef bytes sni           # lower case; b"" when there is none or no TLS
+
     @staticmethod
     cdef Arrival new(int kind, object address, bytes sni, bint trusted, bint secure)
 
@@ -198,5 +199,6 @@ cdef class Exchange:
     cdef bytes service_assertion(self)
     cdef bytes clear_cookies(self, const App* app)
     cdef bytes start_nonce(self, Head* h)
+
     @staticmethod
     cdef Exchange new(Checkpoint cp)

@@ -12,10 +12,12 @@ from _fastpath.cookie cimport cookie_find, cookie_strip
 from _fastpath.endpoint cimport now_us
 from _fastpath.errors cimport *
 from _fastpath.head cimport *
-from _fastpath.limits cimport MAX_FIELDS, MAX_HEAD, MAX_HOST, MAX_TARGET, MAX_VERIFY_QUEUE, MAX_VERIFY_TURN, TIMEOUT_FACTS
+from _fastpath.limits cimport (
+    MAX_FIELDS, MAX_HEAD, MAX_HOST, MAX_TARGET, MAX_VERIFY_QUEUE, MAX_VERIFY_TURN, TIMEOUT_FACTS,
+)
 from _fastpath.policy cimport (
-    ALLOW, BYPASS, DENY, LOGIN, SERVICE, UNAVAILABLE, FACTS_OF_PERSON, Facts, FactSet, admit_preflight, decide, facts_address,
-    facts_clear, facts_person, facts_service,
+    ALLOW, BYPASS, DENY, LOGIN, SERVICE, UNAVAILABLE, FACTS_OF_PERSON, Facts, FactSet, admit_preflight, decide,
+    facts_address, facts_clear, facts_person, facts_service,
 )
 from _fastpath.slice cimport Slice, lower, slice_bytes, slice_eq, slice_is, slice_of
 from _fastpath.snapshot cimport (
@@ -334,7 +336,7 @@ cdef class Exchange:
     # -- who ---------------------------------------------------------------------------------------
 
     cdef int authenticate(self, Head* h) except -1:
-        """Find out who asks. 0: known or nobody (self.reason says why nobody); -2: wait; else a Reason to refuse with."""
+        """Find out who asks. 0: known or nobody (self.reason says why nobody); -2: wait; else a Reason to refuse."""
         cdef const App* app = self.place.app
         cdef Slice raw, found
         cdef int i, n = 0
@@ -427,7 +429,8 @@ cdef class Exchange:
                 facts_person(&f, self.live.snapshot, person)
             decide(self.live.snapshot, app, &f, &self.decision, &self.permit)
         verdict = self.decision.verdict
-        if (verdict == DENY or verdict == UNAVAILABLE) and self.decision.missing & FACTS_OF_PERSON and self.token is not None:
+        if ((verdict == DENY or verdict == UNAVAILABLE) and self.decision.missing & FACTS_OF_PERSON
+                and self.token is not None):
             reason = self.ask_facts(&f)
             if reason == -2:
                 return STEP_WAIT
@@ -521,7 +524,7 @@ cdef class Exchange:
         return None
 
     cdef int check_upgrade(self, Head* h) except -1:
-        """WebSocket: a whole handshake, and from our own pages only when a cookie opened the door (H01, DESIGN §4.4)."""
+        """WebSocket: a whole handshake, and only from our own pages if a cookie opened the door (H01, DESIGN §4.4)."""
         cdef const App* app = self.place.app
         cdef Slice origin
         cdef uint32_t i
@@ -586,7 +589,8 @@ cdef class Exchange:
             facts_service(&f, live.snapshot, of_bytes(self.service.id))
         elif self.token is not None:
             known = self.cp.facts.get(self.token.raw)
-            facts_person(&f, live.snapshot, known[0] if known is not None and known[0] is not None else self.token.facts)
+            facts_person(&f, live.snapshot,
+                         known[0] if known is not None and known[0] is not None else self.token.facts)
         decide(live.snapshot, place.app, &f, &self.decision, &permit)
         if permit.application == 0:
             return self.decision.reason if self.decision.reason else R_POLICY_NO_MATCH
@@ -632,7 +636,8 @@ cdef class Exchange:
         """308 to https; the host is one of ours, so this redirects nobody to a stranger."""
         self.reason = R_HTTPS_REQUIRED
         self.status = 308
-        location = b"https://" + slice_bytes(self.cp.host) + self.live.suffix + slice_bytes(self.cp.path) + slice_bytes(h.query)
+        location = (b"https://" + slice_bytes(self.cp.host) + self.live.suffix
+                    + slice_bytes(self.cp.path) + slice_bytes(h.query))
         self.fields = NO_STORE + b"Location: " + location + b"\r\nContent-Type: text/plain\r\n"
         self.body = b"This address is served over https only.\n"
         return STEP_ANSWER
@@ -700,7 +705,7 @@ cdef class Exchange:
     # -- heads that go on --------------------------------------------------------------------------
 
     cdef int request_head(self, Head* h, Out* out, Slice host_header, bint chunked, bint control) except -1:
-        """Write the head that the upstream gets, from the model: no byte of the client's head is copied through as it is."""
+        """Write the head that the upstream gets, from the model: no byte of the client's head is copied as it is."""
         cdef Checkpoint cp = self.cp
         cdef Field* f
         cdef int i, dropped = 0, stripped = 0
@@ -787,8 +792,10 @@ cdef class Exchange:
         cp.counters.fields_dropped += dropped
         return 0
 
-    cdef int response_head(self, Head* h, Out* out, bint keep, bint close_framing, bint chunked, bint control) except -1:
-        """Write the head that the client gets. `close_framing`: the body ends with the connection (HTTP/1.0 clients)."""
+    cdef int response_head(
+        self, Head* h, Out* out, bint keep, bint close_framing, bint chunked, bint control,
+    ) except -1:
+        """Write the head that the client gets. `close_framing`: the body ends with the connection (HTTP/1.0)."""
         cdef Field* f
         cdef int i
         put(out, b"HTTP/1.1 ", 9)
@@ -799,7 +806,8 @@ cdef class Exchange:
         for i in range(h.n_fields):
             f = &h.fields[i]
             if f.flags & FIELD_LISTED or drops_response(f.id):
-                if f.id == F_CONTENT_LENGTH and h.framing == FRAMING_NONE and (self.method == METHOD_HEAD or h.status == 304):
+                if (f.id == F_CONTENT_LENGTH and h.framing == FRAMING_NONE
+                        and (self.method == METHOD_HEAD or h.status == 304)):
                     put(out, b"Content-Length: ", 16)
                     put_slice(out, f.value)
                     put(out, b"\r\n", 2)
@@ -836,7 +844,7 @@ cdef class Exchange:
 
 
 cdef Slice policy_name(const App* app, int32_t number) noexcept nogil:
-    """The name that the log shows; blocks stand in the order of evaluation, which is as far as the decision looked too."""
+    """The name that the log shows; blocks stand in the order of evaluation: as far as the decision looked too."""
     cdef uint32_t i
     for i in range(app.n_policies):
         if app.policies[i].number == number:

@@ -1,4 +1,4 @@
-"""WebSocket frame boundaries, so that a revoked stream gets a clean close frame instead of a cut in the middle of one."""
+"""WebSocket frame boundaries: a revoked stream gets a clean close frame instead of a cut in the middle of one."""
 
 from libc.stdint cimport uint8_t, uint16_t, uint64_t
 from libc.string cimport memcpy, strlen

@@ -53,6 +53,7 @@ cdef class Entry:
     cdef readonly bytes host_header
     cdef readonly bytes service                        # as announced, for display
     cdef uint64_t pool                                 # number of (link, table version, index)
+
     @staticmethod
     cdef Entry new(object values, int position)
     cdef bint takes(self, bytes host)
@@ -116,13 +117,15 @@ cdef class Links:
     cdef list relays                                   # (expiry, application, session, tunnel, Inbound)
 
     cdef int accept(self, Pipe pipe) except -1
-        # A connector's TlsPipe after the handshake under PROFILE_TUNNEL. Takes the pipe over; the hooks check the certificate.
+        # A connector's TlsPipe after the handshake under PROFILE_TUNNEL. Takes the pipe over; the hooks check the
+        # certificate.
     cdef int resolve(self, Slice tunnel, Slice host, Slice path, Service* out) except -1
         # 1: out is filled; 0: out.kind is SERVICE_NONE and out.reason says why (502 or 503 page).
         # host and path in the normal form that the policy saw. Chooses the link: lowest latency x fewest streams.
     cdef bytes pool_key(self, const Service* s, Slice host, const Warrant* w)
-        # Under which an idle HTTP stream may be kept and found again: (link, version, index), the host where matchSNItoHost
-        # is on, and the session where the stream is relayed (the sibling checked its header for that session only).
+        # Under which an idle HTTP stream may be kept and found again: (link, version, index), the host where
+        # matchSNItoHost is on, and the session where the stream is relayed (the sibling checked its header for that
+        # session only).
     cdef Pipe open(self, const Service* s, Slice host, const Warrant* w, Receiver receiver)
         # A new stream to the service; payload may be written at once. The pipe strips the status byte; a refusal is
         # receiver.on_lost(reason) with one of the origin-* reasons, before any on_data. None: the link went away

@@ -43,6 +43,7 @@ cdef class Target:
     cdef Upstream dial(self, UpstreamUser user)
     cdef int keep(self, Upstream up) except -1
     cdef int expire(self, uint64_t before) except -1
+
     @staticmethod
     cdef Target new(object loop, object key, int kind, object host, int port, object contexts, object server_name)
 
@@ -59,6 +60,7 @@ cdef class Upstream(Receiver):
     cdef bint connected
     cdef int why                      # errors.Reason of a failed dial
     cdef uint64_t since               # when it became idle, microseconds
+
     @staticmethod
     cdef Upstream new(Target target, UpstreamUser user)
     cdef int release(self) except -1  # the user is done and it may be used again

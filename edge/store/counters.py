@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from edge.store.engine import Database
 from edge.store.tables import counters
 
-KEEP = 24 * 60  # minutes
+KEEP = 2 * 60  # minutes; twice the longest window, since strangers choose how many rows there are
 
 
 class Counters:

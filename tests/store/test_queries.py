@@ -100,6 +100,14 @@ async def test_counters(store: Store) -> None:
     assert await store.counters.total("k", "b", NOW, 60) == 20
 
 
+async def test_counters_are_kept_for_their_window_and_little_longer(store: Store) -> None:
+    await store.counters.add(NOW, ("k", "a"))
+    await store.counters.clean(NOW + 61 * 60)
+    assert await store.counters.total("k", "a", NOW, 60) == 1
+    await store.counters.clean(NOW + 122 * 60)
+    assert await store.counters.total("k", "a", NOW, 60) == 0
+
+
 async def test_counters_take_up_to_a_bound(store: Store) -> None:
     taken = [await store.counters.take("mail", "a", NOW, 60, 5) for _ in range(9)]
     assert taken == [True] * 5 + [False] * 4

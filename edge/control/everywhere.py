@@ -88,6 +88,16 @@ class Everywhere:
         found = await self._desk.sessions.at_application(visit.world, visit.host, visit.cookies)
         return [(current, claims) for _, claims, current in found]
 
+    async def _to_end(self, visit: Visit) -> list[dict[str, Any]]:
+        """Return what the browser's cookies prove and signing out ends, as claims."""
+        sessions = self._desk.sessions
+        if not visit.on_auth_domain:
+            return sessions.proven(visit.world, visit.host, visit.cookies)
+        current = await sessions.current(visit.world, visit.cookie(cookies.GLOBAL))
+        if current is None:
+            return []
+        return [{"email": current.account.email, "sekisho": {"sid": current.session.id}}]
+
     # ---- signing out (K09)
 
     async def logout(self, request: Request) -> Response:
@@ -112,14 +122,14 @@ class Everywhere:
     async def _end(self, visit: Visit, *, only: bool) -> Response:
         """Revoke first, then clear: a copied cookie is dead when this page shows."""
         only = only and not visit.on_auth_domain
-        for current, claims in await self._signed_in(visit):
+        for claims in await self._to_end(visit):
             if only:
                 await self._desk.revocations.nonce(str(claims["identity_nonce"]))
             else:
-                await self._desk.revocations.session(current.session.id)
+                await self._desk.revocations.session(str(claims["sekisho"]["sid"]))
             self._desk.audit.record(
                 "sign-out",
-                who=current.account.email,
+                who=str(claims.get("email", "")),
                 address=visit.address,
                 reason="one-application" if only else "everywhere",
                 aud=claims.get("aud", [""])[0],

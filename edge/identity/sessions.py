@@ -220,6 +220,21 @@ class Sessions:
                 found.append((application, claims, current))
         return found
 
+    def proven(
+        self, world: World, host: str, cookies: Mapping[str, list[str]]
+    ) -> list[dict[str, Any]]:
+        """Return the claims of every application token of this host, for ending them.
+
+        By the signature alone, whether or not the sign-in behind it still holds: an application
+        token may outlive it, and must be possible to end for as long as it works."""
+        return [
+            claims
+            for application in world.at(host)
+            for value in cookies.get(application.cookie, [])
+            if (claims := self._tokens.read(world, value, kind="app", aud=application.aud))
+            and claims.get("sub")
+        ]
+
 
 def facts_of(current: Current, address: str) -> dict[str, Any]:
     """Return everything that is known about a signed-in person, as the policy program takes it."""

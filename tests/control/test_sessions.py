@@ -227,6 +227,30 @@ async def test_logout_of_one_application(place: Place) -> None:
     assert (await browser.get(LOGIN + "/cdn-cgi/access/get-identity")).status == 200
 
 
+@pytest.mark.parametrize(("data", "kind"), [({"all": "1"}, "session"), ({"only": "1"}, "nonce")])
+async def test_k09_logout_after_the_sign_in_expired(
+    place: Place, data: dict[str, str], kind: str
+) -> None:
+    """K09: an application token that outlives the global session can be ended as long as it
+    works, also beside a planted second cookie."""
+    browser = await signed_in(place)
+    place.clock.advance(86300)
+    await browser.get(GRAFANA + "/cdn-cgi/access/login?redirect_url=/", follow=True)
+    token = browser.jar["grafana.example.com"]["CF_Authorization"]
+    place.clock.advance(200)
+    assert (await browser.get(LOGIN + "/cdn-cgi/access/get-identity")).status == 401
+    claims = claims_of(token)
+    assert claims["exp"] > place.clock()
+    await browser.send(
+        "POST",
+        GRAFANA + "/cdn-cgi/access/logout",
+        data=data,
+        cookie=f"CF_Authorization=planted; CF_Authorization={token}",
+    )
+    ids = {"session": claims["sekisho"]["sid"], "nonce": claims["identity_nonce"]}
+    assert [(e["kind"], e["id"]) for e in place.published] == [(kind, ids[kind])]
+
+
 async def test_k10_session_of_another_application(place: Place) -> None:
     """K10: the wiki's token is nobody at grafana, and the global token nobody anywhere but at
     home."""

@@ -366,6 +366,11 @@ class Checker:
         for provider in self.config.identity_providers:
             if provider.type == "onetimepin" and "mail" not in self.given:
                 self.complain(provider, "one-time PINs are sent by mail: “mail” is missing", "type")
+            if provider.email_claim != "email" and provider.email_verified != "trusted":
+                self.complain(
+                    provider, "“email_verified” of a provider speaks of the claim “email” only: "
+                    "with another “email_claim” it has to be “trusted”", "email_claim",
+                )
             if (
                 provider.issuer is not None
                 and provider.issuer.startswith("http://")

@@ -258,6 +258,10 @@ ERRORS: list[tuple[str, str, list[str]]] = [
     ("oidc", BASE.replace("issuer: \"https://id.example.com\", ", ""), [
         "7:5: “issuer” is missing; an oidc provider needs it",
     ]),
+    ("unverified claim", BASE.replace("client_id: x", "client_id: x, email_claim: upn"), [
+        "7:90: “email_verified” of a provider speaks of the claim “email” only: "
+        "with another “email_claim” it has to be “trusted”",
+    ]),
     ("http issuer", BASE.replace("https://id", "http://id"), [
         "7:37: an issuer is https; only with “allow_private_address” it may be http",
     ]),

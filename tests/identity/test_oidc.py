@@ -264,6 +264,19 @@ async def test_m09_c15_addresses_and_texts(pair: Pair, claims: dict[str, Any], r
     assert await pair.refused() == reason
 
 
+async def test_m09_verified_is_another_address(pair: Pair) -> None:
+    """M09: `email_verified` counts for the claim `email` that it came with, and no other."""
+    pair.server.claims = {"email": "ceo@example.jp", "email_verified": None}
+    pair.server.userinfo = {"sub": "taro", "email": "taro@example.jp", "email_verified": True}
+    assert await pair.refused() == "email-not-verified"
+    pair.server.userinfo["email"] = "ceo@example.jp"
+    assert (await pair.sign_in()).email == "ceo@example.jp"
+    pair.server.claims = {"upn": "ceo@example.jp"}
+    other = Pair(pair.server, pair.clock, email_claim="upn")
+    assert await other.refused() == "email-not-verified"
+    await other.client.close()
+
+
 async def test_m09_domain_and_case(pair: Pair) -> None:
     pair.server.claims = {"email": "A@CORP.com"}
     assert (await pair.sign_in()).email == "a@corp.com"

@@ -223,14 +223,19 @@ class OpenIdProvider:
         told = await fetch_json(self._client, endpoint, authorization=f"Bearer {access}")
         if not isinstance(told, dict) or told.get("sub") != claims["sub"]:
             raise ProviderFailed("userinfo-subject-mismatch", "userinfo is about somebody else")
-        return {**told, **claims}
+        merged = {**told, **claims}
+        if "email_verified" not in claims and told.get("email") != merged.get("email"):
+            merged.pop("email_verified", None)  # it speaks of another address
+        return merged
 
     def _person(self, claims: Mapping[str, Any]) -> Person:
         email = claims.get(self.provider.email_claim)
         address = canonical(email) if isinstance(email, str) else None
         if address is None or address != str(email).lower():
             raise ProviderFailed("email-missing", "no usable e-mail address in the claims")
-        if not self.provider.trust_email and claims.get("email_verified") is not True:
+        # `email_verified` speaks of the claim `email` and of no other.
+        verified = self.provider.email_claim == "email" and claims.get("email_verified") is True
+        if not self.provider.trust_email and not verified:
             raise ProviderFailed("email-not-verified", "the provider has not verified the address")
         groups: Any = claims.get(self.provider.groups_claim) if self.provider.groups_claim else None
         groups = [groups] if isinstance(groups, str) else (groups or [])

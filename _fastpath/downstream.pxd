@@ -40,8 +40,7 @@ cdef class WorkerCore:
     cdef dict addresses                   # client address -> connections
     cdef list spare                       # Exchange objects that nobody uses
     cdef object timer
-    cdef uint64_t revoked_at              # generation that was swept
-    cdef Live swept                       # snapshot that open streams were judged by
+    cdef bint verify_planned              # a turn of signature checks is on its way
     cdef bint proxied_demo
     cdef Head head                        # of the request being read
     cdef Head answer_head                 # of the answer being read
@@ -55,6 +54,7 @@ cdef class WorkerCore:
     cdef Target target_of(self, Snapshot snapshot, const Route* r)
     cdef int guarded(self, Downstream d, uint64_t now) except -1
     cdef int run_waiting(self) except -1
+    cdef int ends(self, Exchange x) except -1
 
 
 cdef class Downstream(UpstreamUser):
@@ -107,6 +107,7 @@ cdef class Downstream(UpstreamUser):
     cdef int finish(self) except -1
     cdef int next_request(self) except -1
     cdef int linger(self) except -1
+    cdef int part(self) except -1
     cdef int write_log(self) except -1
     cdef int cut(self, int reason) except -1
     cdef int time_out(self, uint64_t now) except -1

@@ -127,7 +127,7 @@ cdef class Downstream(UpstreamUser):
         if self.pending is None:
             self.pending = buffer_new(MAX_PIPELINE + MAX_HEAD + READ_BUFFER)
         self.pending.append(p, n)
-        if self.pending.size() > MAX_PIPELINE and self.state != D_HEAD:
+        if self.pipe.full() or (self.pending.size() > MAX_PIPELINE and self.state != D_HEAD):
             self.pipe.pause()
         return 0
 
@@ -150,16 +150,20 @@ cdef class Downstream(UpstreamUser):
         if self.state == D_LINGER or self.state == D_CLOSED:
             if self.pending is not None:
                 self.pending.clear()
-        elif self.pending is None or self.pending.size() <= MAX_PIPELINE:
-            if self.up is None or self.up.pipe is None or not self.up.pipe.full():
+        elif self.pending is None or self.pending.size() <= MAX_PIPELINE or self.state == D_HEAD:
+            if self.pipe.full() and self.state == D_HEAD:
+                self.pipe.pause()
+            elif self.up is None or self.up.pipe is None or not self.up.pipe.full():
                 self.pipe.resume()
+        else:
+            self.pipe.pause()
         return 0
 
     cdef size_t read_heads(self, const uint8_t* p, size_t n) except? 0:
         """Serve what requests are whole in these bytes; returns how many were used. One that must wait keeps its."""
         cdef size_t off = 0, used
         cdef int rc
-        while self.state == D_HEAD and off < n:
+        while self.state == D_HEAD and off < n and not self.pipe.full():     # who reads nothing is answered no more
             rc = request_parse(p + off, n - off, &self.core.head)
             if rc == 0 and n - off > self.core.checkpoint.live.max_head:
                 self.refuse(R_HEAD_TOO_LARGE)
@@ -184,6 +188,7 @@ cdef class Downstream(UpstreamUser):
     cdef size_t begin(self, const uint8_t* p, size_t head, size_t n) except? 0:
         """A whole head is here: judge, then answer or relay. Returns the bytes used, body included; 0 = not yet."""
         cdef Head* h = &self.core.head
+        cdef int reason
         self.head_since = 0
         if self.x is None:
             self.x = self.core.take_exchange()
@@ -196,6 +201,12 @@ cdef class Downstream(UpstreamUser):
         self.request_done = body_done(&self.request_body)
         if self.up is not None:              # the connection we waited for; host and path were overwritten meanwhile
             self.x.place_request(h)
+            if self.step == STEP_RELAY:      # the dial took its time: what let this request pass may be gone
+                reason = self.x.still_allowed()
+                if reason:
+                    self.drop_upstream(False)
+                    self.x.answer(reason)
+                    return self.answer_now(p, head, n)
             return self.send_request(p, head, n)
         self.step = self.x.judge(h)
         if self.step == STEP_WAIT:
@@ -363,7 +374,7 @@ cdef class Downstream(UpstreamUser):
             up.user = self
             self.up = up
             return 1
-        self.up = target.dial(self)
+        self.up = target.dial(self, x.live.upstream_connect_timeout)
         self.state = D_CONNECT
         self.deadline = later(now_us(), x.live.upstream_connect_timeout)
         return 1
@@ -373,6 +384,9 @@ cdef class Downstream(UpstreamUser):
         if up is None:
             return None
         self.bound = None
+        if self.arrival.trusted:             # a proxy's connection carries many people
+            up.discard()
+            return None
         if up.target is target and up.pipe is not None and up.pipe.alive():
             up.reused = True
             up.heard = False
@@ -480,8 +494,7 @@ cdef class Downstream(UpstreamUser):
         if self.up is None:
             return n
         if self.request_done:
-            if not self.response_begun:
-                self.deadline = later(now_us(), self.x.live.upstream_head_timeout)
+            self.deadline = 0 if self.response_begun else later(now_us(), self.x.live.upstream_head_timeout)
             if self.response_done:
                 self.finish()
         else:
@@ -777,7 +790,7 @@ cdef class Downstream(UpstreamUser):
             return 0
         if not self.request_done:
             self.keep = False
-        if self.state == D_CONNECT and self.pending is not None:
+        if self.state == D_CONNECT and not self.retried and self.pending is not None:
             # the head still waits there, and perhaps a body after it: neither is served again
             self.drop_head()
         self.x.answer(reason)
@@ -801,6 +814,7 @@ cdef class Downstream(UpstreamUser):
         cdef Slice s = replay.view()
         cdef Exchange x = self.x
         cdef int rc
+        cdef bint bound = up.bound
         up.replay = None
         self.up = None
         up.discard()
@@ -816,6 +830,7 @@ cdef class Downstream(UpstreamUser):
         if self.choose(True) == 0:
             self.write_answer()
             return self.finish()
+        self.up.bound = bound                # the same head authenticates this connection too
         if self.state == D_CONNECT:
             self.up.replay = replay
             return 0
@@ -859,15 +874,20 @@ cdef class Downstream(UpstreamUser):
         self.state = D_HEAD
         if self.pending is not None and self.pending.size():
             return self.run_pending()
-        self.pipe.resume()
+        if not self.pipe.full():
+            self.pipe.resume()
         return 0
+
+    cdef int part(self) except -1:
+        """Close after what is queued; who doesn't take that in time is cut off."""
+        self.state = D_CLOSED
+        self.deadline = now_us() + <uint64_t>TIMEOUT_LINGER * 1000
+        return self.pipe.close()
 
     cdef int linger(self) except -1:
         """Close so that the answer is read: a reset, as unread bytes would cause, destroys it on its way."""
         if self.request_done and (self.pending is None or self.pending.size() == 0):
-            self.state = D_CLOSED
-            self.deadline = now_us() + <uint64_t>TIMEOUT_LINGER * 1000
-            return self.pipe.close()
+            return self.part()
         self.state = D_LINGER
         self.deadline = now_us() + <uint64_t>TIMEOUT_LINGER * 1000
         self.pipe.resume()
@@ -885,8 +905,11 @@ cdef class Downstream(UpstreamUser):
         cp.counters.bytes_out += x.record.bytes_out
         cp.counters.by_status[(x.status // 100) if 100 <= x.status < 600 else 0] += 1
         if x.status >= 400 and cp.hooks is not None and (x.decision.reason or x.status == 401 or x.status == 403):
-            cp.hooks.refused(x.record.client[:16], slice_bytes(x.place.app.id) if x.place.app != NULL else b"",
-                             x.token.email if x.token is not None else b"", reason_name(x.reason))
+            try:
+                cp.hooks.refused(x.record.client[:16], slice_bytes(x.place.app.id) if x.place.app != NULL else b"",
+                                 x.token.email if x.token is not None else b"", reason_name(x.reason))
+            except Exception:
+                log.exception("a refusal could not be told to the audit trail")
         if cp.log is not None:
             cp.log.push(&x.record)
         return 0
@@ -931,7 +954,7 @@ cdef class Downstream(UpstreamUser):
             self.drop_upstream(True)
             return self.end_upgraded(0)
         if self.state == D_HEAD or self.state == D_LINGER or self.state == D_CLOSED:
-            return pipe.close()
+            return self.part()
         if not self.request_done and self.state == D_RELAY:
             self.x.reason = R_BODY_TRUNCATED
             self.x.record.flags |= LOG_ABORTED
@@ -943,6 +966,8 @@ cdef class Downstream(UpstreamUser):
             if self.state == D_RELAY and self.response_begun and self.request_done:
                 self.deadline = 0
             self.up.pipe.resume()
+        elif self.state == D_HEAD:
+            return self.run_pending()
         return 0
 
     cdef int on_lost(self, Pipe pipe, int reason) except -1:
@@ -951,7 +976,10 @@ cdef class Downstream(UpstreamUser):
             if self.x.reason == 0 or self.state == D_UPGRADED:
                 self.x.reason = reason if reason else R_CLIENT_CLOSED
             self.x.record.flags |= LOG_ABORTED
-            self.write_log()
+            try:
+                self.write_log()
+            except Exception:
+                log.exception("the log line of a lost connection is missing")
             self.x = None
         self.state = D_CLOSED
         self.drop_upstream(True)
@@ -977,7 +1005,7 @@ cdef class Downstream(UpstreamUser):
         self.core.checkpoint.counters.time_outs += 1
         if self.state == D_HEAD:
             if self.head_since == 0 or self.pending is None or self.pending.size() == 0:
-                return self.pipe.close()
+                return self.part()
             return self.refuse(R_HEAD_TIMEOUT)
         if self.state == D_WAIT:
             return self.wake()
@@ -1044,11 +1072,21 @@ cdef int greet(WorkerCore core, TcpPipe pipe, int kind, bytes sni, object client
 cdef class PlainServerPipe(TcpPipe):
     def connected(self):
         self.deadline = later(now_us(), self.core.checkpoint.live.head_timeout)
-        self.address = address_of(self)
-        if not self.core.enter(self.address):
-            self.address = None
-            self.abort(R_CLIENT_CONNECTIONS)
-        elif not self.preface:
+        self.address = None
+        if self.preface:
+            self.core.handshakes.add(self)   # until the header is here: tick() looks at those
+        if trusted_peer(self.core, self):    # a balancer is everybody: its clients are counted, not it
+            pass
+        elif self.preface:
+            self.abort(R_PROXY_HEADER_INVALID)
+            return
+        else:
+            self.address = address_of(self)
+            if not self.core.enter(self.address):
+                self.address = None
+                self.abort(R_CLIENT_CONNECTIONS)
+                return
+        if not self.preface:
             greet(self.core, self, self.kind, b"", None)
 
     cdef int incoming(self, const uint8_t* p, size_t n) except -1:
@@ -1057,11 +1095,13 @@ cdef class PlainServerPipe(TcpPipe):
             used = read_preface(self, p, n)
             if self.preface or self.closing:
                 return 0
+            self.core.handshakes.discard(self)
             greet(self.core, self, self.kind, b"", self.client)
             return after_preface(self, used)
         return TcpPipe.incoming(self, p, n)
 
     def dropped(self):
+        self.core.handshakes.discard(self)
         TcpPipe.dropped(self)
         self.core.leave(self.address)
 
@@ -1071,6 +1111,12 @@ cdef class TlsServerPipe(TlsPipe):
     def connected(self):
         self.deadline = later(now_us(), self.core.checkpoint.live.handshake_timeout)
         self.core.handshakes.add(self)
+        self.address = None
+        if trusted_peer(self.core, self):
+            return
+        if self.preface:
+            self.abort(R_PROXY_HEADER_INVALID)
+            return
         self.address = address_of(self)
         if not self.core.enter(self.address):
             self.address = None
@@ -1102,6 +1148,12 @@ cdef class TlsServerPipe(TlsPipe):
         self.core.handshakes.discard(self)
         TlsPipe.dropped(self)
         self.core.leave(self.address)
+
+
+cdef bint trusted_peer(WorkerCore core, TcpPipe pipe):
+    peer = pipe.peer_address()
+    return peer is not None and bool(core.checkpoint.live.trusted) and core.checkpoint.live.trusts(
+        ipaddress.ip_address(peer[0].partition("%")[0]))
 
 
 cdef bytes address_of(TcpPipe pipe):
@@ -1148,12 +1200,17 @@ cdef size_t read_preface(object pipe, const uint8_t* p, size_t n) except? 0:
     client = None
     if not local:
         client = str(ipaddress.ip_address(<bytes>ip[:16]))
+        if not core.enter(client.encode()):
+            tcp.abort(R_CLIENT_CONNECTIONS)
+            return 0
     if isinstance(pipe, PlainServerPipe):
         plain.preface = False
         plain.client = client
+        plain.address = client.encode() if client is not None else None
     else:
         secure.preface = False
         secure.client = client
+        secure.address = client.encode() if client is not None else None
     return rc
 
 
@@ -1364,15 +1421,16 @@ cdef class WorkerCore:
 
     def tick(self):
         cdef Downstream d
-        cdef uint64_t now = now_us()
+        cdef uint64_t now = now_us(), due
         cdef Checkpoint cp = self.checkpoint
         self.timer = self.loop.call_later(TICK * 0.001, self.tick)
         cp.set_clock()
         try:
             for pipe in list(self.handshakes):
-                if now >= (<TlsServerPipe>pipe).deadline:
+                due = (<TlsServerPipe>pipe).deadline if isinstance(pipe, TlsServerPipe) else (<PlainServerPipe>pipe).deadline
+                if now >= due:
                     cp.counters.time_outs += 1
-                    (<TlsServerPipe>pipe).abort(R_HANDSHAKE_TIMEOUT)
+                    (<TcpPipe>pipe).abort(R_HANDSHAKE_TIMEOUT)
             for connection in list(self.connections):
                 d = connection
                 if d.deadline and now >= d.deadline and d.pipe is not None:
@@ -1404,31 +1462,38 @@ cdef class WorkerCore:
     def sweep(self):
         """End the open streams whose session ended, was revoked, or is no longer allowed by the policies."""
         cdef Downstream d
-        cdef Checkpoint cp = self.checkpoint
-        cdef bint changed = self.swept is not cp.live
         cdef int reason
-        cdef Exchange x
         for connection in list(self.connections):
             d = connection
-            x = d.x
-            if x is None or d.step != STEP_RELAY or (d.state != D_RELAY and d.state != D_UPGRADED):
+            if d.x is None or d.step != STEP_RELAY or (d.state != D_RELAY and d.state != D_UPGRADED):
                 continue
-            reason = x.still_allowed()
-            if reason == 0 and changed and x.live is not cp.live:
-                if x.record.cut & (1 << <int>LOG_PATH):
-                    reason = R_POLICY_NO_MATCH       # we no longer know its whole path: it has to ask again
-                else:
-                    reason = x.rejudge(
-                        cp.live, slice_of(x.record.text + x.record.at[<int>LOG_HOST], x.record.length[<int>LOG_HOST]),
-                        slice_of(x.record.text + x.record.at[<int>LOG_PATH], x.record.length[<int>LOG_PATH]))
-            if reason:
-                d.cut(reason)
-        self.swept = cp.live
+            try:
+                reason = self.ends(d.x)
+                if reason:
+                    d.cut(reason)
+            except Exception:                # one that fails must not keep the others from being looked at
+                log.exception("a stream could not be judged again; it is closed")
+                if d.pipe is not None:
+                    d.pipe.abort(R_INTERNAL)
+
+    cdef int ends(self, Exchange x) except -1:
+        """Why an open stream must end, or 0. A new snapshot judges each stream once."""
+        cdef Checkpoint cp = self.checkpoint
+        cdef int reason = x.still_allowed()
+        if reason or x.judged is cp.live:
+            return reason
+        x.judged = cp.live
+        if x.record.cut & (1 << <int>LOG_PATH):
+            return R_POLICY_NO_MATCH         # we no longer know its whole path: it has to ask again
+        return x.rejudge(
+            cp.live, slice_of(x.record.text + x.record.at[<int>LOG_HOST], x.record.length[<int>LOG_HOST]),
+            slice_of(x.record.text + x.record.at[<int>LOG_PATH], x.record.length[<int>LOG_PATH]))
 
     # -- signature checks that had to wait ---------------------------------------------------------
 
     cdef int run_waiting(self) except -1:
-        if self.checkpoint.verify_queue:
+        if self.checkpoint.verify_queue and not self.verify_planned:
+            self.verify_planned = True
             self.loop.call_soon(self.verify_some)
         return 0
 
@@ -1443,9 +1508,9 @@ cdef class WorkerCore:
             cp.tokens.verify(slice_of(raw, len(raw)), slice_of(aud, len(aud)), cp.wall_seconds(), &reason)
         cp.verify_window = now_us()
         cp.verify_spent = 0
-        if cp.verify_queue:
-            self.loop.call_soon(self.verify_some)
+        self.verify_planned = False
         self.wake_all()
+        self.run_waiting()
 
     def wake_all(self):
         cdef Downstream d

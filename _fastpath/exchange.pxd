@@ -147,6 +147,7 @@ cdef class Exchange:
     """One request. A connection owns one and reuses it; start() forgets the last."""
     cdef Checkpoint cp
     cdef Live live
+    cdef Live judged                      # what an open stream was last judged by
     cdef Arrival arrival
     cdef Place place
     cdef Decision decision

@@ -24,7 +24,7 @@ from _fastpath.snapshot cimport (
     APP_ENCODED_SLASH, APP_OPTIONS_BYPASS, APP_PASS_COOKIE, APP_SERVICE_401, ROUTE_CONTROL, ROUTE_NONE, App, Place,
     Snapshot,
 )
-from _fastpath.token cimport REVOKED_SERVICE_TOKEN, ServiceTokens
+from _fastpath.token cimport REVOKED_SERVICE_TOKEN, ServiceToken, ServiceTokens
 
 import base64
 import collections
@@ -164,7 +164,7 @@ cdef class Exchange:
         """Forget the last request; this one has its id from here on."""
         cdef uint64_t ray = self.cp.next_ray()
         cdef int i
-        self.live = self.cp.live
+        self.live = self.judged = self.cp.live
         self.arrival = arrival
         memset(&self.place, 0, sizeof(Place))
         memset(&self.decision, 0, sizeof(self.decision))
@@ -189,6 +189,7 @@ cdef class Exchange:
     cdef int forget(self) except -1:
         """Hold nothing of a finished request: an unused exchange must not keep an old snapshot alive."""
         self.live = None
+        self.judged = None
         self.arrival = None
         self.token = None
         self.service = None
@@ -300,6 +301,8 @@ cdef class Exchange:
         else:
             packed = pack_ip(ip)
             text = str(ip).encode()
+            if len(text) > sizeof(self.ip_text):
+                raise ValueError("an address is longer than any address")
             memcpy(self.ip, <const char*>packed, 16)
             self.ip_len = len(text)
             memcpy(self.ip_text, <const char*>text, self.ip_len)
@@ -338,7 +341,8 @@ cdef class Exchange:
     cdef int authenticate(self, Head* h) except -1:
         """Find out who asks. 0: known or nobody (self.reason says why nobody); -2: wait; else a Reason to refuse."""
         cdef const App* app = self.place.app
-        cdef Slice raw, found
+        cdef Slice raw = slice_of(NULL, 0)
+        cdef Slice found
         cdef int i, n = 0
         cdef int reason = 0
         cdef int64_t now = self.cp.wall_seconds()
@@ -363,6 +367,7 @@ cdef class Exchange:
         else:
             for i in range(h.first[<int>F_COOKIE] if h.count[<int>F_COOKIE] else h.n_fields, h.n_fields):
                 if h.fields[i].id == F_COOKIE:
+                    found = slice_of(NULL, 0)
                     n += cookie_find(h.fields[i].value, app.cookie, &found)
                     if found.len:
                         raw = found
@@ -373,11 +378,15 @@ cdef class Exchange:
                 self.reason = R_SESSION_DUPLICATE
                 self.forged_cookie = True
                 return 0
+        if raw.len == 0:
+            return 0                      # an empty cookie or field is nobody's
         self.token = self.cp.tokens.find(raw, app.aud, now, &reason)
         if self.token is None and reason == 0:
             reason = self.verify(raw, app, now)
             if reason == -2:
                 return -2
+            if reason == R_VERIFY_QUEUE_FULL:
+                return reason             # 503: the session may be good, nobody has looked yet
         if self.token is None:
             self.reason = reason
             return 0
@@ -401,8 +410,8 @@ cdef class Exchange:
             self.token = cp.tokens.verify(raw, app.aud, now, &reason)
             cp.verify_spent += now_us() - start
             return reason
-        if self.waiting_since and start - self.waiting_since > <uint64_t>TIMEOUT_FACTS * 1000:
-            return R_VERIFY_QUEUE_FULL
+        if self.waiting_since:                # it is in the queue already: woken too early, or for too long
+            return R_VERIFY_QUEUE_FULL if start - self.waiting_since > <uint64_t>TIMEOUT_FACTS * 1000 else -2
         if len(cp.verify_queue) >= MAX_VERIFY_QUEUE:
             return R_VERIFY_QUEUE_FULL
         cp.verify_queue.append((slice_bytes(raw), slice_bytes(app.aud)))
@@ -569,6 +578,14 @@ cdef class Exchange:
         elif self.service is not None:
             if self.cp.revocations.listed(REVOKED_SERVICE_TOKEN, self.service.client_id):
                 return R_SERVICE_TOKEN_REVOKED
+            row = self.cp.live.services.tokens.get(self.service.client_id)
+            if row is None:
+                return R_SERVICE_TOKEN_UNKNOWN
+            for _, expiry in (<ServiceToken>row).secrets:
+                if not expiry or expiry > self.cp.wall_seconds():
+                    break
+            else:
+                return R_SERVICE_TOKEN_EXPIRED
         if self.cp.stale:
             return R_SNAPSHOT_STALE
         return 0
@@ -695,6 +712,7 @@ cdef class Exchange:
         cdef bytes value = None
         for i in range(h.n_fields):
             if h.fields[i].id == F_COOKIE:
+                found = slice_of(NULL, 0)
                 n += cookie_find(h.fields[i].value, of_bytes(name), &found)
                 if found.len == 22:
                     value = slice_bytes(found)
@@ -980,6 +998,8 @@ def parse_hop(bytes hop):
         text, _, port = text.partition(":")
         if not port.isdigit():
             return None
+    if "%" in text:
+        return None                       # a scope id: of any length, and of no meaning here
     try:
         ip = ipaddress.ip_address(text)
     except ValueError:

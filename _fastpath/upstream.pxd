@@ -40,7 +40,7 @@ cdef class Target:
     cdef object loop
     cdef uint32_t open                # connections that exist
     cdef Upstream take(self)          # an idle connection, or None
-    cdef Upstream dial(self, UpstreamUser user)
+    cdef Upstream dial(self, UpstreamUser user, uint64_t timeout)     # microseconds, 0 = none
     cdef int keep(self, Upstream up) except -1
     cdef int expire(self, uint64_t before) except -1
 

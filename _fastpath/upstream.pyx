@@ -119,16 +119,17 @@ cdef class Target:
         self.idle.append(up)
         return 0
 
-    cdef Upstream dial(self, UpstreamUser user):
+    cdef Upstream dial(self, UpstreamUser user, uint64_t timeout):
         cdef Upstream up = Upstream.new(self, user)
-        self.loop.create_task(self.connect(up))
+        self.loop.create_task(self.connect(up, timeout / 1e6 if timeout else None))
         return up
 
-    async def connect(self, Upstream up):
+    async def connect(self, Upstream up, timeout):
         """Dial, and tell the user how it ended. Runs beside the requests; never on the way of a pooled one."""
         cdef TcpPipe pipe
         cdef TlsPipe secure
         cdef UpstreamUser user
+        pipe = None
         try:
             if self.kind == TARGET_TLS:
                 secure = TlsPipe.__new__(TlsPipe)
@@ -138,15 +139,23 @@ cdef class Target:
                 pipe = TcpPipe.__new__(TcpPipe)
             pipe.loop = self.loop
             pipe.ready = self.loop.create_future()
-            if self.kind == TARGET_UNIX:
-                await self.loop.create_unix_connection(lambda: pipe, self.host)
-            else:
-                await self.loop.create_connection(lambda: pipe, self.host, self.port)
-            await pipe.ready
+            # Whoever waits has its own time-out; this one ends the dial itself, TLS included.
+            async with asyncio.timeout(timeout):
+                if self.kind == TARGET_UNIX:
+                    await self.loop.create_unix_connection(lambda: pipe, self.host)
+                else:
+                    await self.loop.create_connection(lambda: pipe, self.host, self.port)
+                await pipe.ready
             pipe.ready = None                 # its result is the pipe: a cycle
+            if not pipe.alive():
+                raise ConnectionResetError("closed as soon as it was open")
         except asyncio.CancelledError:
             raise
         except Exception as error:
+            if pipe is not None:
+                pipe.ready = None
+                pipe.receiver = None
+                pipe.abort(0)
             up.why = why_not(error, self.kind)
             user = up.user
             up.user = None

@@ -53,6 +53,10 @@ applications:
 """
 
 
+# faults that only show inside a body
+BODY_ROWS = frozenset({"A28", "A29", "A30", "A31", "A32", "A33", "A34", "A35"})
+
+
 class Checkpoint:
     """One edge for a whole test session; `clear()` between tests forgets what the origin saw."""
 
@@ -142,6 +146,12 @@ class Checkpoint:
             rest = c.closed()
             assert rest is not None, "the connection stayed open"
             assert rest == b"", f"more than one answer: {rest[:200]!r}"
+        if row.id in BODY_ROWS:
+            # The body is streamed: its head may be on its way before the fault shows. What the origin
+            # must never get is a whole request; what it got of one is waited for, and forgotten.
+            time.sleep(0.1)
+            assert not [r for r in self.origin.requests if r.complete]
+            self.origin.requests.clear()
         assert not self.origin.requests, f"the origin saw {self.origin.requests[0].raw!r}"
 
     def accepted(self, row: Pass, *, tls: bool = False) -> list[Seen]:

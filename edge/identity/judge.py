@@ -18,6 +18,7 @@ class SnapshotJudge:
             reason=str(told["reason"]),
             policy=str(told["policy_name"] or ""),
             session_duration=told["session_duration"],
+            aud=str(told["application"]["aud"]) if told["application"] else "",
         )
 
     def may_allow(self, host: str, path: str, facts: Facts) -> bool:

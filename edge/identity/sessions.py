@@ -140,6 +140,10 @@ class Sessions:
         allowed_here = {provider.id for provider in world.offered(application)}
         if judgement.allowed and current.session.provider not in allowed_here:
             judgement = Judgement("deny", "login-method-not-allowed")
+        if judgement.allowed and judgement.aud != application.aud:
+            # A more specific application decides alone at this host; its verdict makes no token
+            # of the one that was asked for.
+            judgement = Judgement("deny", "policy-no-match")
         if not judgement.allowed:
             return Refused(judgement)
         lifetime = judgement.session_duration

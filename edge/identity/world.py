@@ -82,6 +82,7 @@ class Judgement:
     reason: str
     policy: str = ""
     session_duration: int | None = None  # seconds, when the policy overrides the application's
+    aud: str = ""  # of the application whose policies these were; empty: of none
 
     @property
     def allowed(self) -> bool:

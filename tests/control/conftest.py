@@ -30,7 +30,8 @@ class TableJudge:
 
     def decide(self, host: str, path: str, facts: Any) -> Judgement:
         if facts["email"] in self.listed.get(host, set()):
-            return Judgement("allow", "policy-allowed", "Staff", self.durations.get(host))
+            aud = GRAFANA_AUD if host.startswith("grafana.") else WIKI_AUD
+            return Judgement("allow", "policy-allowed", "Staff", self.durations.get(host), aud)
         return Judgement("deny", "policy-no-match")
 
     def may_allow(self, host: str, path: str, facts: Any) -> bool:

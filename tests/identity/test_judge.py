@@ -84,6 +84,15 @@ def test_decisions(world: Any) -> None:
     assert not judge.decide("other.example.com", "/", facts("ann@example.com")).allowed
 
 
+def test_K10_a_judgement_says_whose_it_is(world: Any) -> None:
+    """Where one application lies inside another, the inner one's verdict is no pass for the outer
+    one: sessions.issue compares the AUD."""
+    (wiki,) = world.applications.values()
+    judge = world.judge
+    assert judge.decide("wiki.example.com", "/", facts("ann@example.com")).aud == wiki.aud
+    assert judge.decide("other.example.com", "/", facts("ann@example.com")).aud == ""
+
+
 def test_whether_a_mail_is_worth_sending(world: Any) -> None:
     """Only e-mail and method are known then: who could come in by a group of another provider
     can't."""

@@ -7,6 +7,7 @@ from libc.string cimport memcpy, memset
 from _fastpath.accesslog cimport (
     LOG_ABORTED, LOG_HOST, LOG_PATH, LOG_RETRIED, LOG_TUNNEL, LOG_UPGRADED, log_text,
 )
+from _fastpath.body cimport BODY_DONE, BODY_MORE, body_done, body_feed, body_start, chunk_head
 from _fastpath.buffer cimport Buffer, buffer_new
 from _fastpath.endpoint cimport Pipe, TcpPipe, TlsPipe, now_us
 from _fastpath.errors cimport *
@@ -15,10 +16,7 @@ from _fastpath.exchange cimport (
     Exchange, Live, Out, put, put_bytes, put_slice,
 )
 from _fastpath.head cimport *
-from _fastpath.http1 cimport (
-    BODY_DONE, BODY_MORE, body_done, body_feed, body_start, chunk_head, head_worth_parsing, request_parse,
-    response_parse,
-)
+from _fastpath.http1 cimport head_worth_parsing, request_parse, response_parse
 from _fastpath.limits cimport (
     MAX_DRAIN, MAX_HEAD, MAX_INFORMATIONAL, MAX_LINGER, MAX_PIPELINE, READ_BUFFER, TIMEOUT_FACTS, TIMEOUT_LINGER,
 )

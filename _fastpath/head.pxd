@@ -7,6 +7,13 @@ from _fastpath.limits cimport MAX_FIELDS
 from _fastpath.slice cimport Slice
 
 
+cdef enum:                   # bytes that heads and bodies are cut by
+    TAB = 9
+    LF = 10
+    CR = 13
+    SP = 32
+
+
 cdef enum Method:            # 0 = a valid token that has no number
     METHOD_OTHER = 0
     METHOD_GET

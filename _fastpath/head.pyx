@@ -430,6 +430,7 @@ def normal_path(bytes path, bint encoded_slash=False) -> bytes:
 
 KINDS = {number: name.decode() for name, number in NAMES.items() if number != F_OWNED} | {
     F_OTHER: "other", F_OWNED: "owned", F_REFUSED: "refused"}
+FRAMINGS = ("none", "length", "chunked", "close")        # by Framing
 
 
 def kind_of(bytes name) -> str:

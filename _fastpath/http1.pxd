@@ -1,11 +1,10 @@
-"""HTTP/1.1 (RFC 9112): bytes <-> Head, and body framing. Strict: what is ambiguous is an error code."""
+"""HTTP/1.1 (RFC 9112): bytes -> Head. Strict: what is ambiguous is an error code."""
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t
 from libc.string cimport memchr
 
 from _fastpath.head cimport Head
 from _fastpath.limits cimport MAX_HEAD
-from _fastpath.slice cimport Slice
 
 
 cdef int request_parse(const uint8_t* p, size_t n, Head* h) noexcept nogil
@@ -19,29 +18,3 @@ cdef inline bint head_worth_parsing(const uint8_t* p, size_t n, size_t before) n
     """False when `before` of these n bytes were parsed already (with result 0) and the rest ends no line:
     a head that trickles in byte by byte then costs at most one parse a line, not one a byte."""
     return before == 0 or n >= MAX_HEAD or memchr(p + before, 10, n - before) != NULL
-
-
-cdef enum BodyState:
-    BODY_DONE = 0            # nothing (more) to come
-    BODY_MORE
-    BODY_BAD
-
-cdef struct Body:            # decoder of one message body; zero = no body
-    uint8_t framing          # Framing
-    uint8_t state            # the codec's own
-    uint8_t digits           # of the chunk size being read
-    uint8_t fields           # of the trailer section so far, against MAX_TRAILER_FIELDS
-    uint16_t why             # Reason of the first error: every later feed repeats it
-    uint64_t left            # bytes left of the length or of the current chunk
-    uint32_t overhead        # bytes of chunk extensions so far, against MAX_CHUNK_EXTENSION
-    uint32_t trailer         # bytes of trailer section so far, against MAX_TRAILER
-
-cdef void body_start(Body* b, int framing, uint64_t length) noexcept nogil
-cdef int body_feed(Body* b, const uint8_t* p, size_t n, Slice* data, size_t* used) noexcept nogil
-    # Decode the next run of payload: data borrows from p (may be empty), used <= n bytes are consumed.
-    # Returns BODY_MORE, BODY_DONE (bytes after `used` belong to the next message) or a Wire code < 0.
-    # Call again while used < n and BODY_MORE. Trailers are parsed strictly and dropped (A32).
-cdef bint body_done(const Body* b) noexcept nogil    # for FRAMING_CLOSE never: end of file ends it
-
-cdef size_t chunk_head(uint8_t* out, size_t n) noexcept nogil
-    # Write "<hex n>\r\n"; at most 18 bytes; returns how many.

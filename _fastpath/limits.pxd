@@ -24,7 +24,7 @@ cpdef enum:
     MAX_OPTIONS = 32                    # options in the Connection fields of one head, empty ones
                                         # included; over it: 400 field-value-invalid and close
 
-    # -- HTTP bodies (http1) --
+    # -- HTTP bodies (body) --
     MAX_CHUNK_DIGITS = 16               # hexadecimal digits of a chunk size, leading zeros
                                         # included; over it: 400 chunk-size-invalid and close
     MAX_CHUNK_EXTENSION = 16384         # bytes of chunk extensions in one body; over it: 400

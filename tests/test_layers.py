@@ -13,7 +13,7 @@ FASTPATH = ROOT / "_fastpath"
 # Storeys of DESIGN §3, low to high. A module cimports from its own storey or a lower one.
 STOREYS = [
     ["limits", "slice", "errors", "buffer", "head", "cookie", "openssl"],
-    ["http1", "frame", "preface"],
+    ["http1", "body", "frame", "preface"],
     [
         "route",
         "token",

@@ -4,8 +4,8 @@ neither depends on how it was cut; the payload is never longer than the bytes; a
 The first byte says how the rest is cut: into pieces of that many bytes, but
 at most 256 pieces."""
 
+from _fastpath.body import BodyReader, chunk_line
 from _fastpath.errors import WireError
-from _fastpath.http1 import BodyReader, chunk_line
 from tests.kit.http_reference import Refused, read_chunked
 
 TOKENS = [

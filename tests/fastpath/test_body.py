@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from _fastpath.body import BodyReader, chunk_line
 from _fastpath.errors import WireError
-from _fastpath.http1 import BodyReader, chunk_line
 from tests.kit.http_reference import Refused, read_chunked
 
 TAIL = b"GET /next HTTP/1.1\r\n"

@@ -76,8 +76,11 @@ class Master:
     def __init__(
         self, plan: Plan, sockets: Sockets, feed: socket.socket, notifier: Notifier,
         *, modules: tuple[str, str] = MODULES, clock: Callable[[], float] = time.monotonic,
+        resumes: bool = False,
     ) -> None:
+        """`resumes`: the master before this one was killed, and its callers are waiting."""
         self.plan = plan
+        self.resumes = resumes
         self.sockets = sockets
         self.feed = feed
         self.notifier = notifier
@@ -92,6 +95,7 @@ class Master:
         self.exit_status = 0
         self.status = "starting"
         self.started = False  # the manager has been told READY
+        self.met_control = False  # it has been ready once in this life
         self.stopping = False
         self.stopped_at = 0.0
         self.deadline = 0.0  # of the drain
@@ -108,6 +112,10 @@ class Master:
         self._listen_to_signals()
         self.begun = self.clock()
         self._spawn(self.control)
+        if self.resumes and self._has_snapshot():
+            # What was served a moment ago, at once; control reads the configuration meanwhile
+            log.warning("the master before was killed: starting from the last good snapshot")
+            self._start_workers()
         turn = self.begun
         while True:
             now = self.clock()
@@ -123,6 +131,8 @@ class Master:
             for key, _ in self.selector.select(self._sleep(self.clock())):
                 key.data()
         self.sockets.close()
+        with contextlib.suppress(OSError):
+            os.truncate(self.plan.folder.lock, 0)  # the next one is no heir of a crash
         return self.exit_status
 
     # Signals
@@ -241,6 +251,7 @@ class Master:
             child.ready = True
             log.info("%s is ready after %.2f s", child.name, self.clock() - child.born)
             if child is self.control:
+                self.met_control = True
                 self._start_workers()
             self._share_out()
             self._announce()
@@ -276,7 +287,6 @@ class Master:
 
     def _buried(self, child: Child, code: int) -> None:
         now = self.clock()
-        was_ready = child.ready
         child.process = None
         child.ready = False
         if child.channel is not None:
@@ -287,14 +297,15 @@ class Master:
             self._leave()
             return
         log.error("%s ended: %s", child.name, _why(code))
-        if child is self.control and not was_ready and not self.started:
+        if child is self.control and not self.met_control:
             if code == EX_REFUSED or not self._has_snapshot():
                 # At start there is nothing to fall back on, or nothing that may be fallen back on
                 self.exit_status = code if code > 0 else 1
                 self._stop()
                 return
-            log.error("starting from the last good snapshot, without control")
-            self._start_workers()
+            if not self.started:
+                log.error("starting from the last good snapshot, without control")
+                self._start_workers()
         child.deaths = 1 if now - child.born > LIVED else child.deaths + 1
         child.due = now + BRAKE[min(child.deaths - 1, len(BRAKE) - 1)]
 
@@ -375,8 +386,10 @@ def _why(code: int) -> str:
     return signal.Signals(-code).name if code < 0 else f"exit status {code}"
 
 
-def hold_lock(path: Path) -> int:
-    """Take the state folder's lock for the life of this process, or raise AlreadyRuns."""
+def hold_lock(path: Path) -> tuple[int, bool]:
+    """Take the state folder's lock for the life of this process, or raise AlreadyRuns.
+
+    Returns its descriptor and whether the holder before was killed: it didn't empty the file."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -386,9 +399,10 @@ def hold_lock(path: Path) -> int:
         raise AlreadyRuns(
             f"an edge (pid {holder}) already runs on the state folder {path.parent}"
         ) from None
+    killed = os.fstat(fd).st_size > 0
     os.ftruncate(fd, 0)
     os.write(fd, f"{os.getpid()}\n".encode())
-    return fd
+    return fd, killed
 
 
 def build_master(
@@ -396,10 +410,10 @@ def build_master(
 ) -> Master:
     """Bind everything and return the master; raises ListenError, AlreadyRuns or OSError."""
     plan.folder.make()
-    hold_lock(plan.folder.lock)
+    _, killed = hold_lock(plan.folder.lock)
     sockets = bind_all(plan.listeners, plan.workers, list(passed))
     feed = bind_unix(plan.folder.feed_socket)
-    return Master(plan, sockets, feed, Notifier(), modules=modules)
+    return Master(plan, sockets, feed, Notifier(), modules=modules, resumes=killed)
 
 
 def main(modules: tuple[str, str] = MODULES) -> int:

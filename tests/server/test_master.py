@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from edge.demo.processes import called
 from edge.server.listener import Sockets, bind_unix
 from edge.server.master import Master
 from edge.server.notify import Notifier
@@ -155,6 +156,24 @@ def test_killed_master_takes_everybody_with_it_within_three_seconds(node):
     # nothing is left behind that keeps the next one from starting
     node.start()
     assert node.ask()["version"] == 2
+
+
+def test_after_a_killed_master_workers_do_not_wait_for_control(node):
+    node.kill(node.pid)
+    node.process.wait()
+    node.start(wait=False)
+    control = wait_until(lambda: called(node.pid, "bare_control"))[0]
+    node.kill(control, signal.SIGSTOP)
+    try:
+        assert wait_until(lambda: node.ask()["version"] == 1)
+    finally:
+        node.kill(control, signal.SIGCONT)
+    node.wait_ready()
+    assert "the master before was killed: starting from the last good snapshot" in node.text()
+    # a stop in good order leaves no heir: the next one asks control first
+    node.stop()
+    node.start()
+    assert node.text().count("the master before was killed") == 1
 
 
 def test_two_masters_never_share_a_state_folder(node):

@@ -1,9 +1,14 @@
-"""python -m bench FIGURE|all [--quick] [--json]: measure and print, one line a figure."""
+"""python -m bench FIGURE|all [--quick] [--json] [--into FOLDER]: measure and print.
+
+Text for people, then one line of JSON, always the last; --json prints that alone. Exit status: 0
+measured, whether or not the bars are met (the JSON says); 1 when something went wrong, and then
+there is no figure."""
 
 import argparse
 import importlib
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from bench.figure import Figure
 
@@ -14,6 +19,7 @@ FIGURES = {  # name: (module, function)
     "bulk-down": ("bench.macro.tunnel", "bulk"),
     "idle": ("bench.macro.idle", "idle"),
     "reload": ("bench.macro.reload", "reload"),
+    "kills": ("bench.macro.kills", "kills"),
     "head": ("bench.micro.bench_parse", "head"),
     "policy": ("bench.micro.bench_policy", "policy"),
     "configuration": ("bench.micro.bench_policy", "configuration"),
@@ -28,13 +34,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench")
     parser.add_argument("figure", choices=[*FIGURES, "all"])
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument("--json", action="store_true", help="print JSON alone, one line a figure")
+    parser.add_argument("--into", type=Path, help="keep NAME.json and NAME.txt in this folder")
     options = parser.parse_args()
     for name in FIGURES if options.figure == "all" else [options.figure]:
         module, function = FIGURES[name]
         measure: Callable[[bool], Figure] = getattr(importlib.import_module(module), function)
         figure = measure(options.quick)
-        print(figure.json() if options.json else figure.line(), flush=True)
+        text = "" if options.json else figure.text() + "\n"
+        print(text + figure.json(), flush=True)
+        if options.into:
+            options.into.mkdir(parents=True, exist_ok=True)
+            (options.into / f"{name}.json").write_text(figure.json() + "\n")
+            (options.into / f"{name}.txt").write_text(figure.text() + "\n")
     return 0
 
 

@@ -26,13 +26,13 @@ APPLICATION = """\
 class Cast:
     """`direct` is an application that the edge dials itself, `wiki` one behind the tunnel."""
 
-    def __init__(self, folder: Path, extra_applications: str = "") -> None:
+    def __init__(self, folder: Path, workers: int = 1) -> None:
+        """One worker is measured on a core of its own; more of them run where they like."""
         self.folder = folder
         self.origin, self.origin_port = nginx.origin(folder)
-        config = CONFIG.replace("workers: 2", "workers: 1").replace(
+        config = CONFIG.replace("workers: 2", f"workers: {workers}").replace(
             "applications:\n",
-            DIRECT.replace("ORIGIN", str(self.origin_port)) + "applications:\n" + APPLICATION
-            + extra_applications)
+            DIRECT.replace("ORIGIN", str(self.origin_port)) + "applications:\n" + APPLICATION)
         connector = CONNECTOR.replace(
             "unix:{sockets}/application.sock", f"http://127.0.0.1:{self.origin_port}")
         self.stage = Stage(folder / "stage", tls=False, tell=lambda text: None, config=config,
@@ -41,21 +41,25 @@ class Cast:
         self.stage.start()
         pair = self.stage.folder / "edge.pem", self.stage.folder / "edge.key"
         self.peer, self.peer_port, self.peer_tls = nginx.proxy(folder, self.origin_port, *pair)
-        for child in self.stage.children.values():
-            pin(family(child.pid), REST)
-        pin(self.stage.workers() + self.peer.workers(), PROXY)
-        pin(self.origin.workers(), REST)
+        if workers == 1:
+            for child in self.stage.children.values():
+                pin(family(child.pid), REST)
+            pin(self.stage.workers() + self.peer.workers(), PROXY)
+            pin(self.origin.workers(), REST)
+        self.sign_in_page = ""
         self.visitor = asyncio.run(self._sign_in())
 
     async def _sign_in(self) -> Visitor:
         visitor, mail = Visitor(self.stage.port), Letters(self.stage.inbox_url.rstrip("/"))
-        page = await visitor.get(self.stage.url("direct", "/small"), follow=True)
+        page = await visitor.get(self.stage.url("direct", "/named"), follow=True)
+        self.sign_in_page = page.url
         sent = await visitor.submit(page, page.form("email"), email=MAY_ENTER)
         code = await asyncio.to_thread(mail.code, MAY_ENTER)
         done = await visitor.submit(sent, sent.form("code"), code=code)
-        if done.status != 200:
-            raise RuntimeError(f"sign-in ended with {done.status} at {done.url}")
-        await visitor.get(self.stage.url("wiki", "/small"), follow=True)
+        there = await visitor.get(self.stage.url("wiki", "/named"), follow=True)
+        for one in (done, there):
+            if one.status != 200 or one.body != nginx.BODY:
+                raise RuntimeError(f"sign-in ended with {one.status} at {one.url}")
         return visitor
 
     def headers(self, name: str = "direct") -> dict[str, str]:
@@ -78,7 +82,9 @@ class Cast:
         scheme = "https" if tls else "http"
         # wrk takes the TLS name from the URL, and every *.localhost name is this machine
         host = f"{name}.sekisho.localhost" if tls else "127.0.0.1"
-        return Load(f"{scheme}://{host}:{port}/small", self.headers(name), connections)
+        # our path answers 200 only to a request that tells the origin who asks
+        path = "named" if ours else "small"
+        return Load(f"{scheme}://{host}:{port}/{path}", self.headers(name), connections)
 
     def close(self) -> None:
         self.stage.stop()
@@ -87,9 +93,9 @@ class Cast:
 
 
 @contextlib.contextmanager
-def cast(extra_applications: str = "") -> Iterator[Cast]:
+def cast(workers: int = 1) -> Iterator[Cast]:
     with tempfile.TemporaryDirectory(prefix="sekisho-bench-") as name:
-        one = Cast(Path(name), extra_applications)
+        one = Cast(Path(name), workers)
         try:
             yield one
         finally:

@@ -18,7 +18,8 @@ def opened(port: int, count: int, head: bytes) -> list[ssl.SSLSocket]:
         raw = socket.create_connection(("127.0.0.1", port), 5)
         one = context.wrap_socket(raw, server_hostname="direct.sekisho.localhost")
         one.sendall(head)
-        one.recv(65536)
+        if not one.recv(65536).startswith(b"HTTP/1.1 200 "):
+            raise RuntimeError(f"port {port}: not 200")
         sockets.append(one)
     return sockets
 
@@ -28,9 +29,9 @@ def idle(quick: bool) -> Figure:
     count = 500 if quick else 900   # the default limit of one address is 1,000 a worker
     with cast() as c:
         fields = "".join(f"{k}: {v}\r\n" for k, v in c.headers().items())
-        head = f"GET /small HTTP/1.1\r\n{fields}\r\n".encode()
 
-        def grown(pids: list[int], port: int) -> float:
+        def grown(pids: list[int], port: int, path: str) -> float:
+            head = f"GET /{path} HTTP/1.1\r\n{fields}\r\n".encode()
             for s in opened(port, 50, head):     # what the first connections make stays
                 s.close()
             time.sleep(1)
@@ -44,6 +45,6 @@ def idle(quick: bool) -> Figure:
             return max((after - before) / count, 0.01)
 
         figure.interleave(1 if quick else 3,
-                          lambda: grown(c.stage.workers(), c.stage.tunnel_port),
-                          lambda: grown(c.peer.workers(), c.peer_tls))
+                          lambda: grown(c.stage.workers(), c.stage.tunnel_port, "named"),
+                          lambda: grown(c.peer.workers(), c.peer_tls, "small"))
     return figure

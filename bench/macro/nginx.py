@@ -1,9 +1,11 @@
 """nginx as origin and as the peer: a bare proxy_pass, nothing that a reader could call unfair."""
 
+import random
 import shutil
 from pathlib import Path
 
 from edge.demo.processes import Child, family, free_port
+from edge.demo.stage import MAY_ENTER
 
 HEAD = """\
 daemon off; worker_processes 1; pid {folder}/{name}.pid; error_log {folder}/{name}.error;
@@ -13,13 +15,23 @@ http {{
   uwsgi_temp_path {folder}; scgi_temp_path {folder};
   keepalive_requests 100000000; keepalive_timeout 600s; client_max_body_size 0;
 """
+BODY = b"x" * 100            # of /small and /named
+BIG = 200_000_000            # bytes of /big and /named/big
+WHO = MAY_ENTER              # who must be named to /named
 ORIGIN = HEAD + """\
   access_log off; sendfile on;
   server {{ listen 127.0.0.1:{port} backlog=4096;
     location = /small {{ return 200 "{body}"; }}
+    location = /named {{ {check} return 200 "{body}"; }}
+    location = /named/big {{ {check} alias {folder}/files/big; }}
     location = /up {{ proxy_pass http://127.0.0.1:{port}/sink; proxy_request_buffering off; }}
     location / {{ root {folder}/files; }} }}
 }}
+"""
+# a request that doesn't carry the assertion and the name is answered 500: a figure can't pass
+CHECK = """\
+if ($http_cf_access_jwt_assertion !~ "^[^.]+[.][^.]+[.][^.]+$") {{ return 500 "no assertion"; }}
+      if ($http_cf_access_authenticated_user_email != "{who}") {{ return 500 "no name"; }}
 """
 PROXY = HEAD + """\
   access_log {folder}/{name}.log combined buffer=64k flush=1s;
@@ -61,10 +73,9 @@ def origin(folder: Path) -> tuple[Nginx, int]:
     files = folder / "files"
     files.mkdir(exist_ok=True)
     folder.chmod(0o755)
-    with (files / "big").open("wb") as big:
-        big.truncate(200_000_000)
-    one = Nginx("origin", folder, ORIGIN.format(folder=folder, name="origin", port=port,
-                                                body="x" * 100))
+    (files / "big").write_bytes(random.Random(1).randbytes(BIG // 100) * 100)
+    one = Nginx("origin", folder, ORIGIN.format(
+        folder=folder, name="origin", port=port, body=BODY.decode(), check=CHECK.format(who=WHO)))
     one.child.wait_until(one.ready, "its worker")
     return one, port
 

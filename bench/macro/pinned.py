@@ -8,6 +8,8 @@ import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from bench.macro.nginx import BODY
+
 CORES = sorted(os.sched_getaffinity(0))
 PROXY = {CORES[0]}                        # what is measured
 REST = set(CORES[1:]) or {CORES[0]}       # load, origin, everything else
@@ -55,17 +57,44 @@ def named_here(url: str) -> list[str]:
     return ["unshare", *root, "--mount", "sh", "-c", mount, "named-here"]
 
 
+TOTALS = """
+done = function(summary, latency, requests)
+  local e = summary.errors
+  io.write(string.format("TOTAL %d bytes %d errors\\n", summary.bytes,
+    e.connect + e.read + e.write + e.status + e.timeout))
+end
+"""
+
+
 class Load:
     """wrk with keep-alive connections. `requests` and `p99` are of the last run."""
 
     def __init__(self, url: str, headers: dict[str, str], connections: int = 64) -> None:
         self.url, self.headers, self.connections = url, headers, connections
         self.requests, self.p50, self.p99 = 0, 0.0, 0.0
+        self.size = 0     # bytes of one whole answer
+        self.script = Path(tempfile.gettempdir()) / f"sekisho-bench-{os.getuid()}.lua"
+        self.script.write_text(TOTALS)
+
+    def look(self) -> int:
+        """Ask once, compare the whole body, and return the bytes of the answer."""
+        argv = [*named_here(self.url), "curl", "-sSki", self.url]
+        for name, value in self.headers.items():
+            argv += ["-H", f"{name}: {value}"]
+        answer = subprocess.run(argv, capture_output=True, check=True).stdout
+        head, _, body = answer.partition(b"\r\n\r\n")
+        if head.split()[1] != b"200" or body != BODY:
+            raise RuntimeError(f"{self.url}: {answer[:300]!r}")
+        return len(answer)
 
     def run(self, seconds: float) -> int:
-        """Run and return the completed requests; raises when any answer wasn't 2xx."""
+        """Run and return the completed requests; raises when any answer was a wrong one.
+
+        Status by wrk itself, one whole answer compared before each run, and the sum of all bytes:
+        wrk's own check of each body would cost the load's core what it is there to give."""
+        self.size = self.look()
         argv = [*named_here(self.url), "wrk", "-t1", f"-c{self.connections}", f"-d{seconds:g}s",
-                "--latency"]
+                "--latency", "-s", str(self.script)]
         for name, value in self.headers.items():
             argv += ["-H", f"{name}: {value}"]
         done = subprocess.run(
@@ -79,6 +108,13 @@ class Load:
         if not found:
             raise RuntimeError(done.stdout)
         self.requests = int(found.group(1))
+        totals = re.search(r"TOTAL (\d+) bytes (\d+) errors", done.stdout)
+        if not totals or int(totals[2]):
+            raise RuntimeError(f"{self.url}: {done.stdout}")
+        over = int(totals[1]) - self.requests * self.size
+        # what was under way at the end, and a head that is a few bytes shorter or longer (an id)
+        if abs(over) > self.connections * self.size + 8 * self.requests:
+            raise RuntimeError(f"{self.url}: {over} bytes too many in {self.requests} answers")
         self.p50, self.p99 = (
             self._milliseconds(re.search(rf"{p}%\s+([\d.]+)(us|ms|s)", done.stdout))
             for p in (50, 99)

@@ -1,5 +1,6 @@
 """The tunnel beside `ssh -R`: small requests and bulk, by CPU of all between client and origin."""
 
+import hashlib
 import os
 import pwd
 import shutil
@@ -10,10 +11,9 @@ from pathlib import Path
 
 from bench.figure import Figure
 from bench.macro.cast import Cast, cast
+from bench.macro.nginx import BIG
 from bench.macro.pinned import REST, Load, cost, cpu, pin
 from edge.demo.processes import Child, family, free_port
-
-BULK = 200_000_000
 
 
 class Ssh:
@@ -86,16 +86,20 @@ def tunnel(quick: bool) -> Figure:
     return figure
 
 
-def pull(url: str, headers: dict[str, str]) -> float:
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def pull(url: str, headers: dict[str, str], into: str = "/dev/null") -> float:
     """Download once with curl; return MB/s."""
-    argv = ["curl", "-s", "-o", "/dev/null", "-w", "%{size_download} %{time_total}", url]
+    argv = ["curl", "-s", "-o", into, "-w", "%{http_code} %{size_download} %{time_total}", url]
     for name, value in headers.items():
         argv += ["-H", f"{name}: {value}"]
     done = subprocess.run(argv, capture_output=True, text=True, check=True,
                           preexec_fn=lambda: os.sched_setaffinity(0, REST))
-    size, taken = done.stdout.split()
-    if int(size) != BULK:
-        raise RuntimeError(f"{url}: {size} bytes")
+    status, size, taken = done.stdout.split()
+    if status != "200" or int(size) != BIG:
+        raise RuntimeError(f"{url}: {status}, {size} bytes")
     return int(size) / float(taken) / 1e6
 
 
@@ -106,16 +110,24 @@ def bulk(quick: bool) -> Figure:
         ssh = Ssh(c.folder, c.origin_port)
         speeds: dict[str, list[float]] = {"ours": [], "theirs": []}
 
-        def one(pids: list[int], url: str, whose: str) -> float:
+        urls = {"ours": f"http://127.0.0.1:{c.stage.port}/named/big",
+                "theirs": f"http://127.0.0.1:{ssh.port}/big"}
+
+        def one(pids: list[int], whose: str) -> float:
             before = cpu(pids)
-            speeds[whose].append(pull(url, c.headers("wiki")))
-            return (cpu(pids) - before) / (BULK / 1e6)
+            speeds[whose].append(pull(urls[whose], c.headers("wiki")))
+            return (cpu(pids) - before) / (BIG / 1e6)
 
         try:
+            for url in urls.values():     # once each, every byte compared
+                came = c.folder / "came"
+                pull(url, c.headers("wiki"), str(came))
+                if digest(came) != digest(c.folder / "files" / "big"):
+                    raise RuntimeError(f"{url}: other bytes than the origin's")
             figure.interleave(
                 2 if quick else 5,
-                lambda: one(ends(c), f"http://127.0.0.1:{c.stage.port}/big", "ours"),
-                lambda: one(ssh.pids(), f"http://127.0.0.1:{ssh.port}/big", "theirs"),
+                lambda: one(ends(c), "ours"),
+                lambda: one(ssh.pids(), "theirs"),
             )
         finally:
             ssh.stop()

@@ -9,27 +9,52 @@ from edge.config.problem import Mark
 from edge.config.rule import Rule
 
 Warn = Callable[[tuple[str, Mark], str], None]
+Values = set[tuple[str, Criterion]]
+# a policy that its include rules alone decide: number, policy, their values, is one “everyone”
+Broad = tuple[int, Policy, Values, bool]
 
 # Criteria of which a person or request has one value: two different required ones are never both
 # true
-SINGLE = {"email", "email_domain", "login_method", "service_token"}
+SINGLE = ("email", "email_domain", "login_method", "service_token")
 CREDENTIALS = {"service_token", "any_valid_service_token"}
+EARLY = ("bypass", "non_identity")  # come before allow and deny, wherever they are written
 
 
 def advise(config: Config, warn: Warn) -> None:
     for app in config.applications:
-        for number, policy in enumerate(app.policies):
-            one_policy(policy, warn)
-            shadows(app, number, warn)
+        if app._advice is None:
+            # kept with the application: a load that read its file before has nothing to find out
+            app._advice = tuple(of_policies(app))
+        for place, text in app._advice:
+            warn(place, text)
     insides(config, warn)
     routing(config, warn)
 
 
-def values(rules: Iterable[Rule]) -> set[tuple[str, Criterion]]:
+def of_policies(app: Application) -> list[tuple[tuple[str, Mark], str]]:
+    """Return what one application's policies alone give reason to warn of."""
+    found: list[tuple[tuple[str, Mark], str]] = []
+
+    def warn(place: tuple[str, Mark], text: str) -> None:
+        found.append((place, text))
+
+    broad: list[Broad] = []
+    for number, policy in enumerate(app.policies):
+        if not policy.require and not policy.exclude:
+            everyone = any(rule.kind == "everyone" for rule in policy.include)
+            broad.append((number, policy, values(policy.include), everyone))
+    for number, policy in enumerate(app.policies):
+        include = values(policy.include)
+        one_policy(policy, include, warn)
+        shadows(number, policy, include, broad, warn)
+    return found
+
+
+def values(rules: Iterable[Rule]) -> Values:
     return {(rule.kind, rule.criterion) for rule in rules}
 
 
-def one_policy(policy: Policy, warn: Warn) -> None:
+def one_policy(policy: Policy, include: Values, warn: Warn) -> None:
     kinds = {rule.kind for rule in policy.include}
     name = f"policy “{policy.name}”"
     if policy.decision == "allow" and "everyone" in kinds and not policy.require:
@@ -37,7 +62,7 @@ def one_policy(policy: Policy, warn: Warn) -> None:
             policy.place("include"),
             f"{name} lets in everyone who can sign in, and requires nothing",
         )
-    why = never(policy)
+    why = never(policy, include)
     if why:
         warn(policy.place(), f"{name} can never match: {why}")
         return
@@ -53,37 +78,29 @@ def one_policy(policy: Policy, warn: Warn) -> None:
             )
 
 
-def never(policy: Policy) -> str | None:
-    """Return why a policy can never match, or None."""
-    include, require, exclude = (
-        values(policy.include),
-        values(policy.require),
-        values(policy.exclude),
-    )
+def never(policy: Policy, include: Values) -> str | None:
+    """Return why a policy can never match, or None. include: its values."""
+    require, exclude = values(policy.require), values(policy.exclude)
     if include <= exclude:
         return "everything that it includes it also excludes"
     if ("everyone", next((v for k, v in exclude if k == "everyone"), None)) in exclude:
         return "it excludes everyone"
-    for kind, value in require & exclude:
-        return f"it requires and excludes {kind} {value.text()}".rstrip()
-    for kind in SINGLE:
+    for rule in policy.require:
+        if (rule.kind, rule.criterion) in exclude:
+            return f"it requires and excludes {rule.kind} {rule.criterion.text()}".rstrip()
+    for kind in SINGLE if require else ():
         wanted = {v for k, v in require if k == kind}
         if len(wanted) > 1:
             return f"it requires two different values of {kind} at once"
         included = {v for k, v in include if k == kind}
         if wanted and all(k == kind for k, _ in include) and not wanted & included:
             return f"it requires a {kind} that it does not include"
-    before_sign_in = policy.decision in ("bypass", "non_identity")
     of_person = [rule for rule in policy.require if rule.person]
-    if (
-        before_sign_in
-        and policy.decision == "non_identity"
-        and all(r.person for r in policy.include)
-    ):
+    if policy.decision == "non_identity" and all(r.person for r in policy.include):
         return (
             "non_identity policies are for requests without a person, and it only includes persons"
         )
-    if before_sign_in and policy.decision == "non_identity" and of_person:
+    if policy.decision == "non_identity" and of_person:
         return f"it requires {of_person[0].kind}, and a service token has none"
     if policy.decision == "allow":
         token = [r for r in policy.require if r.kind in CREDENTIALS]
@@ -92,21 +109,17 @@ def never(policy: Policy) -> str | None:
     return None
 
 
-def shadows(app: Application, number: int, warn: Warn) -> None:
+def shadows(number: int, policy: Policy, include: Values, broad: list[Broad], warn: Warn) -> None:
     """Warn of a policy that another one before it always decides for."""
-    policy = app.policies[number]
-    early = ("bypass", "non_identity")
-    rules = values(policy.include)
-    for other_number, other in enumerate(app.policies):
-        if other.decision == "non_identity" and policy.decision not in early:
+    early = policy.decision in EARLY
+    for other_number, other, theirs, everyone in broad:
+        if not everyone and not include <= theirs:
             continue
-        before = (other.decision in early and policy.decision not in early) or (
-            other_number < number and (other.decision in early) == (policy.decision in early)
-        )
-        if not before or other.require or other.exclude:
+        if other.decision == "non_identity" and not early:
             continue
-        included = values(other.include)
-        if any(kind == "everyone" for kind, _ in included) or rules <= included:
+        other_early = other.decision in EARLY
+        before = (other_early and not early) or (other_early == early and other_number < number)
+        if before:
             _, mark = other.place("name")
             warn(
                 policy.place("name"),

@@ -8,6 +8,7 @@ from pydantic import Field, PrivateAttr, field_validator, model_validator
 from _fastpath import limits
 from edge.config.domain import DomainText
 from edge.config.places import Located
+from edge.config.problem import Mark
 from edge.config.rule import Rule, RuleItem
 from edge.config.scalars import (
     AudTag,
@@ -367,6 +368,8 @@ class Application(Located):
     # edge.config.fingerprint keeps here what it found out: (digest of what it says, names it
     # refers to)
     _content: tuple[bytes, tuple[tuple[str, str], ...]] | None = PrivateAttr(None)
+    # and edge.config.advice what it warns of, which this application alone decides
+    _advice: tuple[tuple[tuple[str, Mark], str], ...] | None = PrivateAttr(None)
 
     @model_validator(mode="after")
     def has_domain(self) -> "Application":

@@ -223,8 +223,10 @@ class Control:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(WATCH)
-            if await asyncio.to_thread(self.assembly.workshop.changed):
-                await self.publisher.reload("file change")
+            changed = self.assembly.workshop.changed
+            if await asyncio.to_thread(changed):
+                # A reload by command may have begun meanwhile, and reads the same change
+                await self.publisher.reload("file change", due=changed)
 
     async def _rotate(self) -> None:
         while True:

@@ -129,15 +129,21 @@ class Publisher:
     def version(self) -> int:
         return self.current.version if self.current else 0
 
-    async def reload(self, cause: str, *, reread: bool = True) -> Outcome:
-        """Build, write and announce a new snapshot; on any error the old one stays."""
+    async def reload(
+        self, cause: str, *, reread: bool = True, due: Callable[[], bool] = lambda: True
+    ) -> Outcome:
+        """Build, write and announce a new snapshot; on any error the old one stays.
+
+        `due` is asked when it is this one's turn: where the one before has done it all, that one's
+        outcome is returned."""
         async with self._publishing:
+            if self.last is not None and not due():
+                return self.last
             names = [number for number, _ in numbered(self.folder.snapshots)[:1]]
             version = max([self.version, *names]) + 1
             try:
                 built = await self.assemble.build(version, reread=reread)
-                current = self._described(version, built.data)
-                await asyncio.to_thread(self._write_snapshot, version, built.data)
+                current = await asyncio.to_thread(self._write_snapshot, version, built.data)
             except Exception as error:
                 # Also a mistake of ours: whatever it is, the old version stays and the next
                 # attempt is free to come
@@ -152,9 +158,11 @@ class Publisher:
         self.on_outcome(outcome)
         return outcome
 
-    def _write_snapshot(self, version: int, data: bytes) -> None:
+    def _write_snapshot(self, version: int, data: bytes) -> Current:
+        current = self._described(version, data)
         write_atomic(self.folder.snapshots / f"{version}.snapshot", data)
         prune(self.folder.snapshots)
+        return current
 
     async def everywhere(self, version: int, limit: float = 5.0) -> bool:
         """Return True once every worker runs this version or a newer one; False after `limit`."""

@@ -113,3 +113,13 @@ async def test_everywhere_without_workers_is_at_once(folder):
 
 def _full(fd):
     raise OSError(28, "No space left on device")
+
+
+async def test_a_change_that_a_command_has_read_already_is_not_read_again(folder):
+    assembly = Assembly()
+    publisher = publisher_of(folder, assembly)
+    first = await publisher.reload("command", due=lambda: False)  # nothing ran before: it is due
+    assert (first.version, first.cause) == (1, "command")
+    assert await publisher.reload("file change", due=lambda: False) is first
+    assert assembly.reread == [True]
+    assert (await publisher.reload("file change", due=lambda: True)).version == 2

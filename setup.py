@@ -39,7 +39,12 @@ DIRECTIVES = {
     "embedsignature": True,
     "freethreading_compatible": False,
 }
-LIBRARIES = {"tls": ["ssl", "crypto"], "token": ["crypto"]}
+LIBRARIES = {
+    "tls": ["ssl", "crypto"],
+    "jwt": ["crypto"],
+    "servicetoken": ["crypto"],
+    "token": ["crypto"],
+}
 
 flavour = os.environ.get("SEKISHO_FLAVOUR", "release")
 compile_args, link_args, directives, macros = FLAVOURS[flavour]

@@ -25,3 +25,4 @@ cdef class Buffer:
 
 
 cdef Buffer buffer_new(size_t cap)
+cdef void* need(void* p) except NULL                                 # p; MemoryError when an allocation gave NULL

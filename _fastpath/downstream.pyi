@@ -5,7 +5,7 @@ from typing import Any, Literal, Protocol
 from _fastpath.accesslog import AccessLog
 from _fastpath.snapshot import Snapshot
 from _fastpath.tls import TlsContexts
-from _fastpath.token import Revocations
+from _fastpath.revocations import Revocations
 from _fastpath.tunnel import Links
 
 class Hooks(Protocol):

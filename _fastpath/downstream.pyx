@@ -28,7 +28,8 @@ from _fastpath.snapshot cimport (
     SCHEME_STATUS, SCHEME_UNIX, SCHEME_UNIX_TLS, Route, Snapshot,
 )
 from _fastpath.tls cimport PROFILE_TUNNEL, TlsContexts, tls_accept
-from _fastpath.token cimport Revocations, TokenCache
+from _fastpath.revocations cimport Revocations
+from _fastpath.token cimport TokenCache
 from _fastpath.tunnel cimport SERVICE_HELLO, SERVICE_HTTP, SERVICE_NONE, SERVICE_STATUS, Service, Warrant
 from _fastpath.upstream cimport (
     TARGET_TCP, TARGET_TLS, TARGET_UNIX, Target, Upstream, Upstreams, UpstreamUser,

@@ -204,6 +204,7 @@ cdef enum Fault:                 # who has to do something about it
 
 
 cdef const char* reason_name(int reason) noexcept nogil      # kebab-case; "unknown" out of range
+cdef str reason_text(int reason)                              # the same; None for 0
 cdef int reason_status(int reason) noexcept nogil            # HTTP status of our answer; 0 = close without one
 cdef int reason_fault(int reason) noexcept nogil             # Fault
 cdef bint reason_retry(int reason) noexcept nogil            # repeating the same request later may succeed, and is safe

@@ -208,6 +208,10 @@ cdef const char* reason_name(int reason) noexcept nogil:
     return "unknown"
 
 
+cdef str reason_text(int reason):
+    return (<bytes>reason_name(reason)).decode("ascii") if reason else None
+
+
 cdef int reason_status(int reason) noexcept nogil:
     return TABLE[reason].status if 0 <= reason < <int>R_COUNT else 500
 

@@ -11,7 +11,10 @@ from _fastpath.head cimport Head
 from _fastpath.policy cimport Decision, Facts, FactSet, Permit
 from _fastpath.slice cimport Slice
 from _fastpath.snapshot cimport App, Place, Route, Snapshot
-from _fastpath.token cimport Revocations, ServiceToken, ServiceTokens, Token, TokenCache
+from _fastpath.jwt cimport Token
+from _fastpath.revocations cimport Revocations
+from _fastpath.servicetoken cimport ServiceToken, ServiceTokens
+from _fastpath.token cimport TokenCache
 
 
 cdef enum Step:

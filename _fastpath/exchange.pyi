@@ -1,7 +1,7 @@
 import ipaddress
 
 from _fastpath.snapshot import Snapshot
-from _fastpath.token import Revocations
+from _fastpath.revocations import Revocations
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 

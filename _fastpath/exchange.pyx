@@ -24,7 +24,8 @@ from _fastpath.snapshot cimport (
     APP_ENCODED_SLASH, APP_OPTIONS_BYPASS, APP_PASS_COOKIE, APP_SERVICE_401, ROUTE_CONTROL, ROUTE_NONE, App, Place,
     Snapshot,
 )
-from _fastpath.token cimport REVOKED_SERVICE_TOKEN, ServiceToken, ServiceTokens
+from _fastpath.revocations cimport REVOKED_SERVICE_TOKEN
+from _fastpath.servicetoken cimport ServiceToken, ServiceTokens
 
 import base64
 import collections

@@ -1,4 +1,4 @@
-"""The part of OpenSSL 3.0 that tls.pyx and token.pyx use. Declarations only; macros are declared as functions."""
+"""The part of OpenSSL 3.0 that we use. Declarations only; macros are declared as functions."""
 
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint32_t, uint64_t

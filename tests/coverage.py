@@ -13,7 +13,18 @@ from typing import Any
 
 import pytest
 
-ROOMS = ("http1", "body", "head", "frame", "mux", "token", "policy")  # these must be at 100 %
+ROOMS = (
+    "http1",
+    "body",
+    "head",
+    "frame",
+    "mux",
+    "jwt",
+    "token",
+    "revocations",
+    "servicetoken",
+    "policy",
+)  # these must be at 100 %
 TESTS = ["tests/fastpath", "tests/fuzz"]
 ROOT = Path(__file__).parents[1]
 

@@ -16,7 +16,10 @@ STOREYS = [
     ["http1", "body", "frame", "preface"],
     [
         "route",
+        "jwt",
         "token",
+        "revocations",
+        "servicetoken",
         "policy",
         "stream",
         "mux",

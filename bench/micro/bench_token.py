@@ -2,7 +2,8 @@
 
 import time
 
-from _fastpath.token import Revocations, TokenCache
+from _fastpath.revocations import Revocations
+from _fastpath.token import TokenCache
 from bench.figure import Figure
 from tests.kit.mint import AUD, ISSUER, NOW, Mint
 

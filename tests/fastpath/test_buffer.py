@@ -67,3 +67,8 @@ def test_like_a_bytearray(steps: list[bytes | int]) -> None:
                 buffer.reserve(b, len(step) or 1, step) if len(model) < 8000 else None
             model += step
         assert buffer.waiting(b) == bytes(model)
+
+
+def test_a_failing_allocation_is_an_exception() -> None:
+    with pytest.raises(MemoryError):
+        buffer.run_out_of_memory()

@@ -10,7 +10,8 @@ import json
 import jwt
 
 from _fastpath.cookie import find_cookie, strip_cookies
-from _fastpath.token import Revocations, TokenCache
+from _fastpath.revocations import Revocations
+from _fastpath.token import TokenCache
 from tests.kit.mint import AUD, ISSUER, NOW, b64, claims, compact, unb64
 from tests.kit.weak_mint import WeakMint
 

@@ -1,6 +1,5 @@
 """What was revoked: see revocations.pxd for the contract."""
 
-cimport cython
 from libc.stdint cimport uint32_t
 
 from _fastpath.errors cimport *
@@ -15,7 +14,6 @@ KINDS = {
 }
 
 
-@cython.final
 cdef class Revocations:
     def __cinit__(self):
         self.generation = 1
@@ -46,10 +44,8 @@ cdef class Revocations:
         self.seq = seq
         self.generation += 1
 
-    cdef int check(self, Token token) except -1:
+    cdef int look_up(self, Token token) except -1:
         cdef int void = 0
-        if token.checked == self.generation:
-            return token.void
         if (REVOKED_SESSION, token.sid) in self.entries or (REVOKED_NONCE, token.nonce) in self.entries:
             void = R_SESSION_REVOKED
         else:

@@ -12,9 +12,9 @@ from typing import Any, cast
 
 from _fastpath.accesslog import AccessLog
 from _fastpath.downstream import WorkerCore
+from _fastpath.revocations import Revocations
 from _fastpath.snapshot import Snapshot
 from _fastpath.tls import TicketKeys, TlsContexts
-from _fastpath.revocations import Revocations
 from edge.server.certificates import contexts_of
 from edge.server.feed import Message
 from edge.server.plan import Listener

@@ -4,29 +4,12 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from _fastpath.buffer cimport Buffer
 from _fastpath.frame cimport FRAME_HEADER, Frame
+from _fastpath.muxevents cimport MuxEvents
+from _fastpath.pulse cimport Pulse
+from _fastpath.roster cimport Roster
+from _fastpath.schedule cimport Schedule
 from _fastpath.slice cimport Slice
 from _fastpath.stream cimport Ring, Stream, StreamOwner
-
-
-cdef class MuxEvents:
-    """The session's owner (tunnel.pyx) derives from this; every method does nothing here. Calls come from inside
-    Mux.feed, Mux.tick, Mux.lost, and (on_writable, on_closed) from the end of Mux.fill.
-    None may feed or fill the same Mux again; open, accept, write, end, reset, consumed, ping and goaway are allowed."""
-    cdef int on_open(self, Stream s) except -1            # the other side opened s: accept() it or reset() it
-    cdef int on_data(self, Stream s, const uint8_t* p, size_t n) except -1
-        # borrowed; call s.consumed(n) when used
-    cdef int on_end(self, Stream s) except -1             # FIN: no more data
-    cdef int on_reset(self, Stream s, int reason) except -1
-        # RST, time-out or session gone; last call for s
-    cdef int on_closed(self, Stream s) except -1
-        # both sides ended and our FIN has left; last call for s
-    cdef int on_writable(self, Stream s) except -1        # s.full() said yes and its queue is low again
-    cdef int on_pong(self, uint64_t round_trip) except -1
-        # microseconds
-    cdef int on_goaway(self, uint32_t code) except -1
-        # open() raises from now on; code > 0: the session is over, call lost()
-    cdef int on_output(self) except -1
-        # there is something to send: arrange one flush this loop turn
 
 
 cdef enum AcceptPolicy:
@@ -55,17 +38,11 @@ cdef struct Bucket:                                       # token bucket; zero t
     uint64_t filled              # microseconds
 
 
-cdef struct Cell:
-    uint32_t id                  # of a stream; 0 = empty
-    uint32_t slot
-
-
 cdef class Mux(StreamOwner):
     cdef MuxEvents events                                 # None after lost()
     cdef readonly bint client
     cdef int accepts                                      # AcceptPolicy
     cdef readonly uint32_t max_streams
-    cdef readonly uint32_t live                           # streams open now
     cdef readonly bint over
         # session error or lost: nothing goes in or on any more
     cdef int why                                          # errors.Reason that lost() gives to streams
@@ -73,23 +50,14 @@ cdef class Mux(StreamOwner):
     cdef bint gone_away                                   # the other side did
     cdef uint64_t now
         # microseconds: latest time that feed, tick, open or ping was given
-    cdef uint64_t heard                                   # last byte from the other side
-
-    # streams: slots own them, the table finds them by id (open addressing, linear probing)
-    cdef list slots                                       # Stream or None
-    cdef list free_slots
-    cdef bytearray table                                  # owns the memory behind `cells`
-    cdef Cell* cells
-    cdef uint32_t cells_mask
+    cdef Roster roster                                    # the streams, and the ids that were used
     cdef uint32_t next_id                                 # of the next stream that we open
-    cdef uint64_t seen_top                                # highest ordinal the other side opened; 0 = none
-    cdef uint64_t seen[32]                                # which of the last 2048 ordinals it used (J08)
+    cdef Pulse pulse                                      # liveness and round trip
 
     # what is to be sent
     cdef Ring signals                                     # streams with SYN, ACK or a window update due
     cdef Ring unopened                                    # streams whose SYN waits for ACKs of others
-    cdef Ring sparse                                      # streams that just got something to send
-    cdef Ring bulk                                        # streams that used up their share at least once
+    cdef Schedule schedule                                # streams with data or FIN to send
     cdef Ring half                                        # half-closed, least recently active first
     cdef Ring parting                                     # reset by us before ACK, oldest first
     cdef Buffer control
@@ -110,13 +78,6 @@ cdef class Mux(StreamOwner):
         # bytes by which windows of the link exceed the initial one
     cdef Bucket rapid                                     # J07
     cdef Bucket answers                                   # J10
-
-    # ping
-    cdef uint64_t ping_sent                               # microseconds; 0 = none under way
-    cdef uint64_t ping_last                               # when the last one was sent
-    cdef uint32_t ping_value
-    cdef readonly uint64_t round_trip                     # microseconds, smoothed; 0 = not known
-    cdef uint64_t measured                                # when
 
     cdef MuxCounters counters
 
@@ -141,10 +102,6 @@ cdef class Mux(StreamOwner):
         # session error: GoAway, no more traffic, raises
 
     # inside
-    cdef Stream find(self, uint32_t id)                   # None: no such stream
-    cdef int insert(self, Stream s) except -1
-    cdef void put_cell(self, Cell cell) noexcept
-    cdef void remove(self, uint32_t id) noexcept
     cdef void drop_queue(self, Stream s) noexcept
     cdef void touch(self, Stream s) noexcept
     cdef int rapid_reset(self) except -1
@@ -155,7 +112,6 @@ cdef class Mux(StreamOwner):
     cdef int stream_frame(self) except -1
     cdef int frame_end(self) except -1                    # the frame's last byte is in: its FIN counts
     cdef Stream incoming(self)                            # SYN: the new stream, or None when refused
-    cdef bint unseen(self, uint64_t ordinal) noexcept
     cdef int acknowledged(self, Stream s) except -1
     cdef int reset_in(self, Stream s) except -1
     cdef int pace(self, Stream s, uint32_t n) except -1   # window tuning (MUX.md §5)

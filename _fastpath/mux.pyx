@@ -1,10 +1,11 @@
 """yamux version 0: the session. MUX.md is its specification; section numbers below are that page's.
 
-Reading order: table of streams, what comes in, what goes out, time and the end."""
+Reading order: what comes in, what goes out, time and the end. Who has which id is in roster, whose turn it is
+to send in schedule, whether the other side lives in pulse, how large a receive window is in window."""
 
 cimport cython
-from libc.stdint cimport UINT32_MAX, int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.stdint cimport SIZE_MAX, UINT32_MAX, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 from _fastpath.buffer cimport buffer_new
 from _fastpath.errors cimport (
@@ -16,22 +17,23 @@ from _fastpath.frame cimport (
     GOAWAY_INTERNAL, GOAWAY_PROTOCOL, frame_parse, frame_write,
 )
 from _fastpath.limits cimport (
-    HALF_CLOSED, INITIAL_WINDOW, MAX_BACKLOG, MAX_CONTROL, MAX_LINK_GROWTH, MAX_WINDOW, MUX_QUANTUM,
-    PEER_DEAD, PING_ANSWERS, PING_ANSWERS_PER_SECOND, PING_IDLE, PING_UNANSWERED, RAPID_RESETS,
-    RAPID_RESETS_PER_SECOND, RESET_HELD, STREAM_LOW_WATER,
+    HALF_CLOSED, INITIAL_WINDOW, MAX_BACKLOG, MAX_CONTROL, MAX_WINDOW, PING_ANSWERS, PING_ANSWERS_PER_SECOND,
+    RAPID_RESETS, RAPID_RESETS_PER_SECOND, RESET_HELD, STREAM_LOW_WATER,
+)
+from _fastpath.pulse cimport pulse_answer, pulse_ask, pulse_deadline, pulse_failure, pulse_quiet
+from _fastpath.schedule cimport (
+    schedule_again, schedule_clear, schedule_fresh, schedule_idle, schedule_init, schedule_next, schedule_sent,
+    schedule_share,
 )
 from _fastpath.stream cimport (
     E_END_REMOTE, E_FIN_SENT, F_ACK_DUE, F_ACKED, F_CLAIMED, F_FIN_DUE, F_OURS, F_RESET_HELD,
     F_SYN_DUE, F_TELL_CLOSED, F_UPDATE_DUE, F_WAITING, S_BOTH, S_CLOSED, S_HALF_REMOTE,
     S_OPEN, ring_clear, ring_init, ring_linked, ring_push, ring_unlink, stream_new,
 )
+from _fastpath.window cimport MEASURE_EVERY, window_tune
 
 cdef enum:
-    FIRST_CELLS = 16                 # of a table; doubles when half full
-    SEEN = 2048                      # ordinals remembered: how far SYNs of concurrent opens may overtake each other
-    HASH = 73244475                  # odd, so that neighbouring ids never collide
     LEAST_TAIL = 512                 # payload bytes: a frame smaller than that isn't started just to fill the buffer
-    MEASURE_EVERY = 1000000          # microseconds between the pings that window tuning asks for
     MS = 1000                        # microseconds
 
 cdef int LIVE = 0                    # Mux objects that exist: the tests assert zero at their end
@@ -52,37 +54,6 @@ cdef bint bucket_take(Bucket* b, uint32_t most, uint32_t per_second, uint64_t no
     return True
 
 
-cdef class MuxEvents:
-    """Hears about nothing and does nothing: the base of a session's owner."""
-
-    cdef int on_open(self, Stream s) except -1:
-        return 0
-
-    cdef int on_data(self, Stream s, const uint8_t* p, size_t n) except -1:
-        return 0
-
-    cdef int on_end(self, Stream s) except -1:
-        return 0
-
-    cdef int on_reset(self, Stream s, int reason) except -1:
-        return 0
-
-    cdef int on_closed(self, Stream s) except -1:
-        return 0
-
-    cdef int on_writable(self, Stream s) except -1:
-        return 0
-
-    cdef int on_pong(self, uint64_t round_trip) except -1:
-        return 0
-
-    cdef int on_goaway(self, uint32_t code) except -1:
-        return 0
-
-    cdef int on_output(self) except -1:
-        return 0
-
-
 @cython.final
 cdef class Mux(StreamOwner):
     """One session. Between two calls every stream is in the table or closed, never half."""
@@ -92,14 +63,10 @@ cdef class Mux(StreamOwner):
         LIVE += 1
         ring_init(&self.signals, NULL)
         ring_init(&self.unopened, NULL)
-        ring_init(&self.sparse, NULL)
-        ring_init(&self.bulk, NULL)
+        schedule_init(&self.schedule)
         ring_init(&self.half, NULL)
         ring_init(&self.parting, NULL)
-        self.slots, self.free_slots, self.told = [], [], []
-        self.table = bytearray(FIRST_CELLS * sizeof(Cell))
-        self.cells = <Cell*><char*>self.table
-        self.cells_mask = FIRST_CELLS - 1
+        self.roster, self.told = Roster.__new__(Roster), []
         self.control = buffer_new(MAX_CONTROL)
 
     def __dealloc__(self):
@@ -108,67 +75,11 @@ cdef class Mux(StreamOwner):
         # The heads die with this object; a stream that somebody still holds must not point at them.
         ring_clear(&self.signals)
         ring_clear(&self.unopened)
-        ring_clear(&self.sparse)
-        ring_clear(&self.bulk)
+        schedule_clear(&self.schedule)
         ring_clear(&self.half)
         ring_clear(&self.parting)
 
-    # -- the table of streams ------------------------------------------------------------------
-
-    cdef Stream find(self, uint32_t id):
-        cdef uint32_t i = ((id >> 1) * <uint32_t>HASH) & self.cells_mask
-        while self.cells[i].id != id:
-            if self.cells[i].id == 0:
-                return None
-            i = (i + 1) & self.cells_mask
-        return <Stream>self.slots[self.cells[i].slot]
-
-    cdef int insert(self, Stream s) except -1:
-        cdef uint32_t i, n
-        cdef bytearray old = self.table              # stays until its cells have moved
-        cdef Cell* cells = <Cell*><char*>old
-        if self.free_slots:
-            s.slot = self.free_slots.pop()
-            self.slots[s.slot] = s
-        else:
-            s.slot = <uint32_t>len(self.slots)
-            self.slots.append(s)
-        n = self.cells_mask + 1
-        if (self.live + 1) * 2 > n:
-            self.table = bytearray(2 * n * sizeof(Cell))
-            self.cells = <Cell*><char*>self.table
-            self.cells_mask = 2 * n - 1
-            for i in range(n):
-                if cells[i].id:
-                    self.put_cell(cells[i])
-        self.put_cell(Cell(id=s.id, slot=s.slot))
-        self.live += 1
-        self.counters.opened += 1
-        return 0
-
-    cdef void put_cell(self, Cell cell) noexcept:
-        cdef uint32_t i = ((cell.id >> 1) * <uint32_t>HASH) & self.cells_mask
-        while self.cells[i].id:
-            i = (i + 1) & self.cells_mask
-        self.cells[i] = cell
-
-    cdef void remove(self, uint32_t id) noexcept:
-        """Empty a cell and close the gap, so that no tombstone lengthens later searches."""
-        cdef uint32_t mask = self.cells_mask
-        cdef uint32_t i = ((id >> 1) * <uint32_t>HASH) & mask
-        cdef uint32_t j, home
-        while self.cells[i].id != id:
-            i = (i + 1) & mask
-        j = i
-        while True:
-            j = (j + 1) & mask
-            if self.cells[j].id == 0:
-                break
-            home = ((self.cells[j].id >> 1) * <uint32_t>HASH) & mask
-            if ((j - home) & mask) >= ((j - i) & mask):
-                self.cells[i] = self.cells[j]
-                i = j
-        self.cells[i].id = 0
+    # -- streams come and go -------------------------------------------------------------------
 
     cdef int forget(self, Stream s) except -1:
         ring_unlink(&s.sends)
@@ -177,10 +88,7 @@ cdef class Mux(StreamOwner):
         self.drop_queue(s)
         self.grown -= s.window - INITIAL_WINDOW
         s.state, s.mux = S_CLOSED, None
-        self.remove(s.id)
-        self.slots[s.slot] = None
-        self.free_slots.append(s.slot)
-        self.live -= 1
+        self.roster.remove(s)
         if not s.flags & F_OURS:
             if not s.flags & F_CLAIMED:
                 self.backlog -= 1
@@ -198,7 +106,7 @@ cdef class Mux(StreamOwner):
     cdef int feed(self, const uint8_t* p, size_t n, uint64_t now) except -1:
         cdef size_t take
         if n and not self.over:
-            self.now = self.heard = now
+            self.now = self.pulse.heard = now
         while n and not self.over:
             if self.body_left:
                 take = min(n, <size_t>self.body_left)
@@ -248,7 +156,7 @@ cdef class Mux(StreamOwner):
             if self.over:
                 return 0
         else:
-            s = self.find(self.frame.stream)
+            s = self.roster.find(self.frame.stream)
             if s is None:
                 self.counters.strays += 1
                 if data and length > MAX_WINDOW:
@@ -317,38 +225,24 @@ cdef class Mux(StreamOwner):
         cdef Stream s
         if (id & 1) == <uint32_t>self.client:
             self.fail(R_LINK_PROTOCOL, f"stream {id} is not the other side's to open")
-        if self.accepts == ACCEPT_NONE or (self.accepts == ACCEPT_FIRST and (ordinal != 1 or self.seen_top)):
+        if self.accepts == ACCEPT_NONE or (self.accepts == ACCEPT_FIRST and (ordinal != 1 or self.roster.seen_top)):
             self.fail(R_LINK_ROLE, f"stream {id} may not be opened on this link")
-        if not self.unseen(ordinal):
+        if not self.roster.claim(ordinal):
             self.fail(R_LINK_PROTOCOL, f"stream {id} was used before")
         if self.frame.flags & FLAG_RST:
             self.counters.resets_in += 1
             self.rapid_reset()
             return None
-        if self.going_away or self.live >= self.max_streams or self.backlog >= MAX_BACKLOG:
+        if self.going_away or self.roster.live >= self.max_streams or self.backlog >= MAX_BACKLOG:
             self.counters.refused += 1
             self.send_control(FRAME_WINDOW, FLAG_RST, id, 0)
             return None
         s = stream_new(self, id, False, self.now)
-        self.insert(s)
+        self.roster.insert(s)
+        self.counters.opened += 1
         self.backlog += 1
         self.events.on_open(s)
         return s
-
-    cdef bint unseen(self, uint64_t ordinal) noexcept:
-        """Note that the ordinal is used; False when it was before, or is too old to tell."""
-        cdef uint64_t i
-        if ordinal > self.seen_top:
-            if ordinal - self.seen_top >= SEEN:
-                memset(self.seen, 0, sizeof(self.seen))
-            else:
-                for i in range(self.seen_top + 1, ordinal):
-                    self.seen[(i % SEEN) >> 6] &= ~(<uint64_t>1 << (i & 63))
-            self.seen_top = ordinal
-        elif self.seen_top - ordinal >= SEEN or self.seen[(ordinal % SEEN) >> 6] >> (ordinal & 63) & 1:
-            return False
-        self.seen[(ordinal % SEEN) >> 6] |= <uint64_t>1 << (ordinal & 63)
-        return True
 
     cdef int acknowledged(self, Stream s) except -1:
         """One of ours is no longer waiting for ACK: another SYN may leave."""
@@ -383,32 +277,16 @@ cdef class Mux(StreamOwner):
         if s.send_window > UINT32_MAX:
             self.fail(R_STREAM_WINDOW, f"stream {s.id}: the send window overflows")
         if n and s.state != S_CLOSED and s.queued() and not s.flags & F_SYN_DUE and not ring_linked(&s.sends):
-            # It stopped with its share unused or used; either way it isn't sparse.
-            ring_push(&self.bulk, &s.sends)
+            schedule_again(&self.schedule, s)
             self.output()
         return 0
 
     cdef int pace(self, Stream s, uint32_t n) except -1:
-        """Double the window when half of it came within two round trips although the owner keeps up;
-        halve it again when that took ages (§5)."""
-        cdef uint64_t elapsed
         s.paced += n
-        if s.paced < s.window // 2:
-            return 0
-        elapsed = self.now - s.paced_from
-        s.paced, s.paced_from = 0, self.now
-        if self.now - self.measured >= MEASURE_EVERY:
-            self.ping(self.now)
-        if self.round_trip == 0:
-            return 0
-        if elapsed < 2 * self.round_trip:
-            if s.held <= s.window // 2 and s.window <= MAX_WINDOW // 2 and \
-                    self.grown + s.window <= MAX_LINK_GROWTH:
-                self.grown += s.window
-                s.window *= 2
-        elif elapsed > 64 * self.round_trip and elapsed > MEASURE_EVERY and s.window > INITIAL_WINDOW:
-            s.window //= 2
-            self.grown -= s.window
+        if s.paced >= s.window // 2:
+            if self.now - self.pulse.measured >= MEASURE_EVERY:
+                self.ping(self.now)
+            window_tune(s, self.now, &self.pulse, &self.grown)
         return 0
 
     cdef int session_frame(self) except -1:
@@ -420,17 +298,15 @@ cdef class Mux(StreamOwner):
                 if bucket_take(&self.answers, PING_ANSWERS, PING_ANSWERS_PER_SECOND, self.now):
                     return self.send_control(FRAME_PING, FLAG_ACK, 0, self.frame.length)
                 self.counters.pings_ignored += 1
-            elif self.ping_sent == 0 or self.frame.length != self.ping_value:
-                self.counters.strays += 1
-            else:
-                sample = max(<uint64_t>1, self.now - self.ping_sent)
-                self.round_trip = (7 * self.round_trip + sample) // 8 if self.round_trip else sample
-                self.measured, self.ping_sent = self.now, 0
+                return 0
+            sample = pulse_answer(&self.pulse, self.frame.length, self.now)
+            if sample:
                 return events.on_pong(sample)
+            self.counters.strays += 1
             return 0
         self.gone_away = True
         # The other side takes no more SYNs: what hasn't left yet never will.
-        for s in self.slots:
+        for s in self.roster.slots:
             if s is not None and s.flags & F_SYN_DUE and s.mux is not None:
                 self.give_up(s, R_LINK_GOAWAY)
         if not self.over:
@@ -478,8 +354,7 @@ cdef class Mux(StreamOwner):
             self.touch(s)
         if s.flags & F_SYN_DUE or ring_linked(&s.sends) or (s.send_window == 0 and s.queued()):
             return 0
-        s.deficit = MUX_QUANTUM
-        ring_push(&self.sparse, &s.sends)
+        schedule_fresh(&self.schedule, s)
         return self.output()
 
     cdef int stream_signals(self, Stream s) except -1:
@@ -512,20 +387,21 @@ cdef class Mux(StreamOwner):
             raise_wire(-<int>R_LINK_LOST)
         if self.going_away or self.gone_away:
             raise_wire(-<int>R_LINK_GOAWAY)
-        if self.live >= self.max_streams:
-            raise_wire(-<int>R_TUNNEL_STREAMS, f"{self.live} streams are open")
+        if self.roster.live >= self.max_streams:
+            raise_wire(-<int>R_TUNNEL_STREAMS, f"{self.roster.live} streams are open")
         if self.next_id > UINT32_MAX - 2:
             raise_wire(-<int>R_LINK_GOAWAY, "stream ids are used up")
         s = stream_new(self, self.next_id, True, self.now)
         self.next_id += 2
-        self.insert(s)
+        self.roster.insert(s)
+        self.counters.opened += 1
         ring_push(&self.signals, &s.signals)
         self.output()
         return s
 
     cdef bint wants_send(self) noexcept:
         return self.control.size() > 0 or (not self.over and (
-            ring_linked(&self.signals) or ring_linked(&self.sparse) or ring_linked(&self.bulk)))
+            ring_linked(&self.signals) or not schedule_idle(&self.schedule)))
 
     cdef size_t fill(self, uint8_t* out, size_t room) except? 0:
         cdef Slice waiting = self.control.view()
@@ -553,8 +429,7 @@ cdef class Mux(StreamOwner):
                     ring_push(&self.unopened, &s.signals)
                     continue
                 if s.queued() or s.flags & F_FIN_DUE:
-                    s.deficit = MUX_QUANTUM
-                    ring_push(&self.sparse, &s.sends)
+                    schedule_fresh(&self.schedule, s)
                     continue                         # its first Data frame carries the SYN
                 self.unacked += 1
             elif s.flags & F_ACK_DUE and not s.flags & F_UPDATE_DUE and ring_linked(&s.sends):
@@ -582,14 +457,13 @@ cdef class Mux(StreamOwner):
         return FRAME_HEADER
 
     cdef size_t fill_data(self, uint8_t* out, size_t room, bint begun) except? 0:
-        """Deficit round robin in two rings, as fq_codel has them (RFC 8290 §4.2; §4)."""
         cdef size_t used = 0
         cdef size_t most, left
         cdef Stream s
-        cdef bint was_sparse
-        while ring_linked(&self.sparse) or ring_linked(&self.bulk):
-            was_sparse = ring_linked(&self.sparse)
-            s = <Stream>(self.sparse.next.stream if was_sparse else self.bulk.next.stream)
+        while True:
+            s = schedule_next(&self.schedule)
+            if s is None:
+                break
             most = min(<uint64_t>s.queued(), s.send_window)
             if most == 0 and not (s.flags & F_FIN_DUE and s.queued() == 0):
                 ring_unlink(&s.sends)
@@ -598,25 +472,16 @@ cdef class Mux(StreamOwner):
                 ring_unlink(&s.sends)
                 ring_push(&self.unopened, &s.signals)
                 continue
-            if s.deficit <= 0:
-                s.deficit += MUX_QUANTUM
-                ring_push(&self.bulk, &s.sends)
+            most = schedule_share(&self.schedule, s, most)
+            if most == SIZE_MAX:
                 continue
-            if s.sends.next != s.sends.prev or (was_sparse and ring_linked(&self.bulk)):
-                most = min(most, <size_t>s.deficit)  # somebody else waits
             left = room - used
             if left < FRAME_HEADER + min(most, <size_t>LEAST_TAIL if begun else 1):
                 break
             begun = True
             most = min(most, left - FRAME_HEADER)
             used += self.put_data(s, out + used, most)
-            s.deficit -= <int64_t>most
-            if s.state == S_CLOSED or s.queued() == 0 or s.send_window == 0:
-                # A stream that empties each time must not come back as sparse before the bulk ones had a turn.
-                if was_sparse and s.state != S_CLOSED and ring_linked(&self.bulk):
-                    ring_push(&self.bulk, &s.sends)
-                else:
-                    ring_unlink(&s.sends)
+            schedule_sent(&self.schedule, s, most, s.state != S_CLOSED and s.queued() > 0 and s.send_window > 0)
         return used
 
     cdef size_t put_data(self, Stream s, uint8_t* out, size_t most) except 0:
@@ -680,22 +545,20 @@ cdef class Mux(StreamOwner):
     # -- time and the end ----------------------------------------------------------------------
 
     cdef int ping(self, uint64_t now) except -1:
-        if self.over or self.ping_sent:
-            return 0
         self.now = max(self.now, now)
-        self.ping_value += 1
-        self.ping_sent = self.ping_last = self.now
-        return self.send_control(FRAME_PING, FLAG_SYN, 0, self.ping_value)
+        if self.over or not pulse_ask(&self.pulse, self.now):
+            return 0
+        return self.send_control(FRAME_PING, FLAG_SYN, 0, self.pulse.ping_value)
 
     cdef int tick(self, uint64_t now) except -1:
         cdef Stream s
+        cdef const char* failure
         if self.over:
             return 0
         self.now = now = max(self.now, now)
-        if now - self.heard >= <uint64_t>PEER_DEAD * MS:
-            self.fail(R_LINK_TIMEOUT, "nothing heard")
-        if self.ping_sent and now - self.ping_sent >= <uint64_t>PING_UNANSWERED * MS:
-            self.fail(R_LINK_TIMEOUT, "ping not answered")
+        failure = pulse_failure(&self.pulse, now)
+        if failure != NULL:
+            self.fail(R_LINK_TIMEOUT, failure.decode())
         while ring_linked(&self.half) and not self.over:
             s = <Stream>self.half.next.stream
             if now - s.touched < <uint64_t>HALF_CLOSED * MS:
@@ -710,10 +573,10 @@ cdef class Mux(StreamOwner):
                 break
             self.send_reset(s)
             self.forget(s)
-        if not self.over and now - max(self.heard, self.ping_last) >= <uint64_t>PING_IDLE * MS:
-            if self.ping_sent:
-                self.ping_last = now                 # the same question again
-                return self.send_control(FRAME_PING, FLAG_SYN, 0, self.ping_value)
+        if not self.over and pulse_quiet(&self.pulse, now):
+            if self.pulse.ping_sent:
+                self.pulse.ping_last = now           # the same question again
+                return self.send_control(FRAME_PING, FLAG_SYN, 0, self.pulse.ping_value)
             return self.ping(now)
         return 0
 
@@ -721,9 +584,7 @@ cdef class Mux(StreamOwner):
         cdef uint64_t due
         if self.over:
             return 0
-        due = min(self.heard + <uint64_t>PEER_DEAD * MS, max(self.heard, self.ping_last) + <uint64_t>PING_IDLE * MS)
-        if self.ping_sent:
-            due = min(due, self.ping_sent + <uint64_t>PING_UNANSWERED * MS)
+        due = pulse_deadline(&self.pulse)
         if ring_linked(&self.half):
             due = min(due, (<Stream>self.half.next.stream).touched + <uint64_t>HALF_CLOSED * MS)
         if ring_linked(&self.parting):
@@ -744,7 +605,7 @@ cdef class Mux(StreamOwner):
 
     cdef int lost(self) except -1:
         cdef MuxEvents events = self.events
-        cdef list slots = self.slots
+        cdef list slots = self.roster.slots
         cdef Stream s
         cdef object first = None
         self.over = True
@@ -772,7 +633,7 @@ cdef Mux mux_new(MuxEvents events, bint client, int accept_streams, uint32_t max
     m.events, m.client = events, client
     m.accepts, m.max_streams = accept_streams, max_streams
     m.next_id = 1 if client else 2
-    m.now = m.heard = max(now, <uint64_t>1)
+    m.now = m.pulse.heard = max(now, <uint64_t>1)
     return m
 
 

@@ -2,7 +2,8 @@
 
 from libc.stdint cimport uint8_t
 
-from _fastpath.mux cimport Mux, MuxEvents
+from _fastpath.mux cimport Mux
+from _fastpath.muxevents cimport MuxEvents
 from _fastpath.stream cimport Stream
 
 

@@ -1,6 +1,6 @@
 from typing import Any
 
-from _fastpath.mux import MuxEvents
+from _fastpath.muxevents import MuxEvents
 from _fastpath.stream import Door
 
 class Session(MuxEvents):

@@ -123,9 +123,10 @@ cdef class Session(MuxEvents):
     def state(self) -> dict:
         """Return the numbers of the session."""
         cdef Mux m = self.mux
-        return {"live": m.live, "over": bool(m.over), "backlog": m.backlog, "unacked": m.unacked,
+        return {"live": m.roster.live, "over": bool(m.over), "backlog": m.backlog, "unacked": m.unacked,
                 "grown": m.grown, "link_queued": m.link_queued, "control": m.control.size(),
-                "round_trip": m.round_trip, "slots": len(m.slots), "cells": m.cells_mask + 1} | m.counters
+                "round_trip": m.pulse.round_trip, "slots": len(m.roster.slots),
+                "cells": m.roster.cells_mask + 1} | m.counters
 
     def ping(self, uint64_t now) -> None:
         self.mux.ping(now)

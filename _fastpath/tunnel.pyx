@@ -2,174 +2,37 @@
 
 cimport cython
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
-from _fastpath.carrier cimport (
-    Carrier, Inbound, MuxPipe, Way, inbound_new, stream_open,
-)
+from _fastpath.carrier cimport Carrier
 from _fastpath.endpoint cimport Pipe, Receiver, TcpPipe, TlsPipe, now_us
 from _fastpath.errors cimport (
-    R_LINK_ROLE, R_RELAY_REFUSED, R_STREAM_RESET, R_TUNNEL_DOWN, R_TUNNEL_SERVICE_MISSING, R_TUNNEL_TABLE_UNKNOWN,
+    R_LINK_ROLE, R_RELAY_REFUSED, R_TUNNEL_DOWN, R_TUNNEL_SERVICE_MISSING, R_TUNNEL_TABLE_UNKNOWN,
 )
-from _fastpath.limits cimport MAX_HOSTS_CACHED, MAX_TABLE_ENTRIES, MAX_TABLE_PATHS, TABLE_KEPT
+from _fastpath.inbound cimport Inbound, inbound_new
+from _fastpath.limits cimport TABLE_KEPT
 from _fastpath.mux cimport ACCEPT_ANY, ACCEPT_FIRST
+from _fastpath.muxpipe cimport MuxPipe, Way, stream_open
+from _fastpath.probe cimport Probe
 from _fastpath.slice cimport Slice, slice_bytes, slice_of
 from _fastpath.stream cimport Stream
+from _fastpath.streamheader cimport Header, header_bytes, header_number, header_start, header_text
+from _fastpath.table cimport Entry, Table
 from _fastpath.tls cimport PROFILE_TUNNEL, TlsContexts, tls_accept
 
-import asyncio
 import logging
 
 import msgpack
-import re2
 
-from _fastpath.errors import WireError, reason_of
+from _fastpath.errors import WireError
 
 log = logging.getLogger("sekisho.tunnel")
 
-cdef uint64_t _pools = 0                   # of (link, table version, index) in this process
 cdef uint64_t _remotes = <uint64_t>1 << 62  # numbers of remote links: never one of a carrier
 
-cdef frozenset HTTP_SCHEMES = frozenset((b"http", b"https", b"ws", b"wss", b"unix", b"unix+tls"))
 cdef enum:
     UNMEASURED_US = 20000                  # what a link's round trip counts as until its first pong
     RELAY_PENALTY = 4                      # a relayed stream costs two workers: a local link wins unless 4 x worse
-
-
-class TableError(ValueError):
-    """A service table that can't be used; says which entry and why. The connector's fault."""
-
-
-# -- service tables --------------------------------------------------------------------------------
-
-
-@cython.final
-cdef class Entry:
-    @staticmethod
-    cdef Entry new(object values, int position):
-        cdef Entry e = Entry.__new__(Entry)
-        global _pools
-        options = values.get("options", {})
-        if not isinstance(options, dict):
-            raise TableError(f"entry {position}: options is not a map")
-        e.index = field(values, "index", int, position, position)
-        e.hostname = field(values, "hostname", str, position, "").encode().lower()
-        e.path = field(values, "path", str, position, "").encode()
-        e.service = field(values, "service", str, position, "").encode()
-        e.host_header = field(options, "httpHostHeader", str, position, "").encode()
-        e.disable_chunked = field(options, "disableChunkedEncoding", bool, position, False)
-        e.match_sni = field(options, "matchSNItoHost", bool, position, False)
-        # These are shown to people and written into logs: nothing that a terminal obeys gets in.
-        for name, value, most in (("hostname", e.hostname, 253), ("service", e.service, 512),
-                                  ("httpHostHeader", e.host_header, 255)):
-            if len(value) > most or any(c <= 32 or c >= 127 for c in value):
-                raise TableError(f"entry {position}: {name} has a byte that it can't have, or is over {most} long")
-        if len(e.path) > 1024 or any(c < 32 or c == 127 for c in e.path):
-            raise TableError(f"entry {position}: path has a control byte, or is over 1024 long")
-        scheme, colon, rest = e.service.partition(b":")
-        if e.service == b"hello_world":
-            e.kind = SERVICE_HELLO
-        elif scheme == b"http_status":
-            if not (rest.isdigit() and len(rest) == 3 and 100 <= int(rest) <= 999):
-                raise TableError(f"entry {position}: http_status takes 100 to 999")
-            e.kind = SERVICE_STATUS
-            e.status = int(rest)
-        elif not colon:
-            raise TableError(f"entry {position}: no such service: {e.service.decode()!r}")
-        else:
-            e.kind = SERVICE_HTTP if scheme in HTTP_SCHEMES else SERVICE_TCP
-        _pools += 1
-        e.pool = _pools
-        return e
-
-    cdef bint takes(self, bytes host):
-        if not self.hostname:
-            return True
-        if self.hostname.startswith(b"*."):
-            return host.endswith(self.hostname[1:]) and len(host) > len(self.hostname) - 1
-        return host == self.hostname
-
-
-cdef object field(object values, str name, type kind, int position, object default):
-    value = values.get(name, default)
-    if not isinstance(value, kind) or (kind is int and (isinstance(value, bool) or not 0 <= value < 1 << 31)):
-        raise TableError(f"entry {position}: {name} has the wrong type")
-    return value
-
-
-@cython.final
-cdef class Rules:
-    cdef Entry match(self, Slice path):
-        if self.patterns is not None:
-            found = self.patterns.Match(slice_bytes(path))
-            if found:
-                return self.patterned[min(found)]
-        return self.plain
-
-
-@cython.final
-cdef class Table:
-    def __init__(self, uint32_t version, entries):
-        """Build from a `table` message, or raise TableError; the old table then stays."""
-        if len(entries) > MAX_TABLE_ENTRIES:
-            raise TableError(f"more than {MAX_TABLE_ENTRIES} entries")
-        self.version = version
-        self.hosts = {}
-        self.entries = [Entry.new(values, position) for position, values in enumerate(entries)]
-        if len({(<Entry>one).index for one in self.entries}) != len(self.entries):
-            raise TableError("two entries have one index")
-        paths = [(<Entry>one).path for one in self.entries if (<Entry>one).path]
-        if len(paths) > MAX_TABLE_PATHS:
-            raise TableError(f"more than {MAX_TABLE_PATHS} entries have a path")
-        for path in paths:
-            pattern_set([path])            # a bad pattern is said now, not at the first request
-
-    cdef Entry match(self, Slice host, Slice path):
-        cdef bytes name = slice_bytes(host)
-        cdef Rules rules = self.hosts.get(name)
-        if rules is None:
-            rules = self.rules_of(name)
-        return rules.match(path)
-
-    cdef Rules rules_of(self, bytes host):
-        cdef Rules rules = Rules.__new__(Rules)
-        cdef Entry entry
-        rules.patterned = []
-        for entry in self.entries:
-            if entry.takes(host):
-                if not entry.path:
-                    rules.plain = entry
-                    break
-                rules.patterned.append(entry)
-        if rules.patterned:
-            rules.patterns = pattern_set([(<Entry>one).path for one in rules.patterned])
-        if len(self.hosts) >= MAX_HOSTS_CACHED:
-            self.hosts.clear()             # a wildcard route: any name may come
-        self.hosts[host] = rules
-        return rules
-
-    def find(self, str host, str path):
-        """Return the entry that takes a request, None when none does: what resolve() asks."""
-        cdef bytes h = host.encode()
-        cdef bytes p = path.encode()
-        return self.match(slice_of(<const uint8_t*><const char*>h, len(h)),
-                          slice_of(<const uint8_t*><const char*>p, len(p)))
-
-
-def pattern_set(list patterns):
-    """Return an unanchored re2.Set over `patterns` (bytes); raise TableError for one that re2 can't take."""
-    options = re2.Options()
-    options.log_errors = False
-    found = re2.Set.SearchSet(options)
-    for pattern in patterns:
-        try:
-            number = found.Add(pattern)
-        except Exception:
-            number = -1
-        if number < 0:
-            raise TableError(f"path pattern {pattern.decode(errors='replace')!r} is not understood")
-    found.Compile()
-    return found
 
 
 # -- links -----------------------------------------------------------------------------------------
@@ -302,69 +165,6 @@ cdef class LinkPipe(TlsPipe):
         if self.tls.profile() != PROFILE_TUNNEL:
             return self.abort(R_LINK_ROLE)
         return self.owner.accept(self)
-
-
-cdef class Probe(Receiver):
-    """A stream opened from Python: what tests (and a link check) send requests through."""
-    cdef Pipe pipe
-    cdef readonly bytearray received
-    cdef readonly uint64_t count
-    cdef readonly bint ended
-    cdef readonly object lost                 # reason; "" while the stream lives
-    cdef object waiter
-
-    cdef int on_data(self, Pipe pipe, const uint8_t* p, size_t n) except -1:
-        self.received += p[:n]
-        self.count += n
-        self.wake()
-        return 0
-
-    cdef int on_eof(self, Pipe pipe) except -1:
-        self.ended = True
-        self.wake()
-        return 0
-
-    cdef int on_writable(self, Pipe pipe) except -1:
-        self.wake()
-        return 0
-
-    cdef int on_lost(self, Pipe pipe, int reason) except -1:
-        self.lost = reason_of(reason) if reason else "closed"
-        self.pipe = None
-        self.wake()
-        return 0
-
-    def wake(self):
-        if self.waiter is not None and not self.waiter.done():
-            self.waiter.set_result(None)
-
-    async def until(self, condition):
-        """Wait until condition(self) is true, or the stream ended or was lost."""
-        while not (condition(self) or self.ended or self.lost):
-            self.waiter = asyncio.get_running_loop().create_future()
-            await self.waiter
-        return bytes(self.received)
-
-    def write(self, bytes data):
-        if self.pipe is not None:
-            self.pipe.write(<const uint8_t*><const char*>data, len(data))
-
-    def full(self):
-        return self.pipe is not None and self.pipe.full()
-
-    def end(self):
-        if self.pipe is not None:
-            self.pipe.end()
-
-    def abort(self):
-        if self.pipe is not None:
-            self.pipe.abort(R_STREAM_RESET)
-
-    def pause(self):
-        self.pipe.pause()
-
-    def resume(self):
-        self.pipe.resume()
 
 
 # -- all of them -----------------------------------------------------------------------------------
@@ -655,62 +455,3 @@ cdef inline uint64_t cost(uint32_t round_trip, uint32_t streams) noexcept:
 
 cdef Slice text(bytes value):
     return slice_of(<const uint8_t*><const char*>value, len(value))
-
-
-# -- the stream header, a msgpack map written without Python objects -------------------------------
-
-
-cdef enum:
-    HEADER_ROOM = 1024
-
-
-cdef struct Header:
-    uint8_t bytes[1024]
-    size_t n
-    bint fits
-
-
-cdef void header_start(Header* h) noexcept nogil:
-    h.n = 1                                # the map's size comes last
-    h.bytes[0] = 0x80
-    h.fits = True
-
-
-cdef void header_name(Header* h, const char* name, size_t n) noexcept nogil:
-    h.bytes[0] += 1
-    h.bytes[h.n] = <uint8_t>(0xa0 | n)
-    memcpy(&h.bytes[h.n + 1], name, n)
-    h.n += 1 + n
-
-
-cdef void header_number(Header* h, const char* name, size_t n, uint64_t value) noexcept nogil:
-    cdef int i
-    if h.n + n + 10 > HEADER_ROOM:
-        h.fits = False
-        return
-    header_name(h, name, n)
-    if value < 128:
-        h.bytes[h.n] = <uint8_t>value
-        h.n += 1
-        return
-    h.bytes[h.n] = 0xcf
-    for i in range(8):
-        h.bytes[h.n + 1 + i] = <uint8_t>((value >> (56 - 8 * i)) & 255)
-    h.n += 9
-
-
-cdef void header_text(Header* h, const char* name, size_t n, Slice value) noexcept nogil:
-    if value.len > 65535 or h.n + n + value.len + 4 > HEADER_ROOM:
-        h.fits = False
-        return
-    header_name(h, name, n)
-    h.bytes[h.n] = 0xda
-    h.bytes[h.n + 1] = <uint8_t>(value.len >> 8)
-    h.bytes[h.n + 2] = <uint8_t>(value.len & 255)
-    if value.len:
-        memcpy(&h.bytes[h.n + 3], value.ptr, value.len)
-    h.n += 3 + value.len
-
-
-cdef bytes header_bytes(const Header* h):
-    return h.bytes[:h.n]

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgpack
 
-from _fastpath.carrier import DialledLink, Inbound
+from _fastpath.dialled import DialledLink
+from _fastpath.inbound import Inbound
 from edge.connector import pushed
 from edge.connector.credentials import Credentials, CredentialsRefused, save
 from edge.connector.dial import DialFailed, dial
@@ -34,7 +35,7 @@ from edge.wire import messages as wire
 from edge.wire.framing import pack
 
 if TYPE_CHECKING:
-    from _fastpath.carrier import Pipe
+    from _fastpath.endpoint import Pipe
 
 log = logging.getLogger("sekisho.connector")
 

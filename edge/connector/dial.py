@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from _fastpath.carrier import client_pipe
+from _fastpath.dialled import client_pipe
 from _fastpath.tls import TlsClientContext
 from edge.connector.scalars import split_address
 
 if TYPE_CHECKING:
-    from _fastpath.carrier import Pipe
+    from _fastpath.endpoint import Pipe
 
 DIAL_TIMEOUT = 15.0  # seconds to a finished TLS handshake, proxy included
 MAX_PROXY_HEAD = 16384  # bytes of a proxy's answer to CONNECT

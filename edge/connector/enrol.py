@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from _fastpath.carrier import DialledLink, Inbound
+from _fastpath.dialled import DialledLink
+from _fastpath.inbound import Inbound
 from _fastpath.tls import TlsClientContext, TlsError
 from edge.connector.credentials import Credentials, CredentialsRefused
 from edge.identity.authority import new_key, new_request, utc_now, wants_renewal
@@ -17,7 +18,7 @@ from edge.wire.errors import BadMessage
 from edge.wire.framing import pack, unpack
 
 if TYPE_CHECKING:
-    from _fastpath.carrier import Pipe
+    from _fastpath.endpoint import Pipe
 
 ALPN = "sekisho-link/1"
 ANSWER_TIMEOUT = 12.0  # seconds that the edge (and its control process) has to sign

@@ -14,8 +14,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from _fastpath.carrier import DialledLink, Inbound
+from _fastpath.dialled import DialledLink
 from _fastpath.errors import WireError
+from _fastpath.inbound import Inbound
 from edge.connector.dial import DialFailed
 from edge.connector.enrol import EnrolmentFailed
 from edge.connector.tables import Numbered
@@ -24,7 +25,7 @@ from edge.wire.errors import BadMessage
 from edge.wire.framing import pack, unpack
 
 if TYPE_CHECKING:
-    from _fastpath.carrier import Pipe
+    from _fastpath.endpoint import Pipe
 
 log = logging.getLogger("sekisho.connector")
 

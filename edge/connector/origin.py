@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from _fastpath.carrier import Inbound
+from _fastpath.inbound import Inbound
 from _fastpath.tls import TlsClientContext, TlsError
 from edge.connector.ingress import Rule
 from edge.connector.origin_request import OriginRequest

@@ -14,7 +14,8 @@ from collections.abc import Awaitable, Callable, Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from _fastpath.tunnel import Link, Links, Sibling, Table, TableError
+from _fastpath.table import Table, TableError
+from _fastpath.tunnel import Link, Links, Sibling
 from edge.identity.authority import NotOurs, Role, covers, read_role
 from edge.server.siblings import Siblings
 from edge.wire import messages as wire
@@ -531,7 +532,7 @@ def _outside(role: Role | None, entries: tuple[dict[str, Any], ...]) -> str:
 
 
 def _by_the_edge(entry: dict[str, Any]) -> bool:
-    """Return True for a service that the edge answers without a stream: see _fastpath.tunnel."""
+    """Return True for a service that the edge answers without a stream: see _fastpath.table."""
     service = entry.get("service")
     return isinstance(service, str) and (
         service == "hello_world" or service.startswith("http_status:")

@@ -19,7 +19,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from _fastpath.tunnel import Link, Links, Sibling, Table, TableError
+from _fastpath.table import Table, TableError
+from _fastpath.tunnel import Link, Links, Sibling
 from edge.server.feed import parent_of, peer_of
 from edge.wire.errors import BadMessage
 from edge.wire.framing import pack_map, unpack_map

@@ -4,7 +4,7 @@ import asyncio
 import time
 
 from _fastpath.errors import reason_of
-from _fastpath.tunnel import Table
+from _fastpath.table import Table
 from tests.kit.tunnel_edge import Origin, connector, on_uvloop, tunnel_edge, until
 
 

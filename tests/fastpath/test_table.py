@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from _fastpath.tunnel import Table, TableError
+from _fastpath.table import Table, TableError
 
 
 def table(*rules: tuple[str, str, str]) -> Table:

@@ -14,7 +14,7 @@ from edge.control.language import negotiate
 from edge.identity.address import network
 from edge.identity.world import World
 
-MAX_FORM = 16_384  # bytes of a form; over it 413
+MAX_FORM = 16_384  # bytes of a form; over it: 413 body-too-large
 _ID = re.compile(r"[A-Za-z0-9_-]{22}")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from edge.store import Event, Store, StoreUnavailable
 
-MAX_KEYS = 10_000  # different refusals in one minute; over it they share one event
+MAX_KEYS = 10_000  # different refusals in one minute; over it: they share one event
 MAX_WAITING = 100_000  # events that wait for a database that is away; over it: one counting event
 BATCH = 500
 

@@ -16,7 +16,7 @@ from edge.identity.audit import Audit
 from edge.identity.world import Mail
 
 TTL = 600.0  # seconds after which a message is of no use: its code is dead
-MAX_QUEUE = 1_000  # messages; over it the newest is dropped, and that is an event
+MAX_QUEUE = 1_000  # letters that wait to be sent; over it: the newest is dropped, an event says so
 WORKERS = 4
 # seconds before a letter is taken up: the answer to the browser has left by then, so that its time
 # doesn't tell whether there was a letter at all (O08)

@@ -9,8 +9,8 @@ from sqlalchemy import delete, func, insert, select, update
 from edge.store.engine import Database
 from edge.store.tables import flows, pins
 
-MAX_FLOWS = 100_000  # rows; over it the oldest go, so a flood can't fill the disk
-MAX_FLOWS_NETWORK = 1_000  # rows from one client network; over it that network's oldest go
+MAX_FLOWS = 100_000  # sign-ins that somebody began; over it: the oldest go, so that no disk fills
+MAX_FLOWS_NETWORK = 1_000  # of them from one client network; over it: that network's oldest go
 
 
 @dataclass(frozen=True, slots=True)

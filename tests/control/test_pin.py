@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from edge.identity import waiting
 from edge.identity.providers import pin
 from tests.control.conftest import Place
 from tests.kit.sign_in import Browser, Page, code_in
@@ -96,6 +97,88 @@ async def test_o03_hundred_failures_and_the_owner_still_gets_in(place: Place) ->
     newcomer = place.browser(address="203.0.113.9")
     page, right = await code(place, newcomer)
     assert await tried(newcomer, page, other(right)) == "wrong" and place.pauses == [10.0]
+
+
+async def over_budget(place: Place, address: str = ANN) -> None:
+    """Make tries for this address slow, without the alarm over the installation."""
+    counter = ("pin-failure-address", place.desk.pin._address(address))
+    await place.desk.store.counters.add(place.clock(), *[counter] * 30)
+
+
+async def test_o03_a_dead_code_takes_no_place(place: Place) -> None:
+    """O03: what can't come right any more is answered at once, over the budget as well."""
+    browser = place.browser()
+    page, right = await code(place, browser)
+    for _ in range(5):
+        await tried(browser, page, other(right))
+    await over_budget(place)
+    flow = page.url.rsplit("/", 1)[1]
+    assert await tried(browser, page, right) == "dead" and place.pauses == []
+    row = await place.desk.store.pins.get(flow)
+    now = int(place.clock())
+    assert row is not None
+    for expires, used in ((now, None), (now + 600, now)):  # expired; used up
+        await place.desk.store.pins.put(flow, row.digest, 6, now, expires)
+        if used:
+            await place.desk.store.pins.use(flow, row.digest, now)
+        assert await tried(browser, page, right) == "dead" and place.pauses == []
+    async with place.desk.store._database.write() as connection:
+        await connection.execute(text("DELETE FROM pins"))
+    assert await tried(browser, page, right) == "dead" and place.pauses == []
+
+
+async def test_o03_one_network_cannot_fill_the_waiting_room(place: Place) -> None:
+    """O03: strangers who wait in all their places keep nobody of another network out."""
+    door, real = asyncio.Event(), place.desk.pin._waiting._pause
+    network = "198.51.100.0/24"
+
+    async def closed(seconds: float) -> None:
+        await real(seconds)
+        await door.wait()
+
+    place.desk.pin._waiting._pause = closed
+    await over_budget(place)
+    crowd = []
+    for number in range(waiting.MAX_SLOW_NETWORK + 5):
+        stranger = place.browser(address=f"198.51.100.{number}")
+        page = await ask(place, stranger)
+        crowd.append(asyncio.create_task(tried(stranger, page, "000000")))
+    while sum(task.done() for task in crowd) < 5:
+        await asyncio.sleep(0.01)
+    assert [task.result() for task in crowd if task.done()] == ["busy"] * 5
+    assert place.desk.pin._waiting._crowds == {network: waiting.MAX_SLOW_NETWORK}
+    place.clock.advance(1)
+    await place.desk.store.counters.forget("pin-mail", place.desk.pin._address(ANN))
+    person = place.browser(address="203.0.113.9")
+    page, right = await code(place, person)
+    entering = asyncio.create_task(tried(person, page, right))
+    while len(place.pauses) < waiting.MAX_SLOW_NETWORK + 1:
+        await asyncio.sleep(0.01)
+    door.set()
+    assert await entering == "in"
+    assert set(await asyncio.gather(*crowd)) == {"wrong", "busy"}
+
+
+async def test_o03_pressing_twice_waits_once(place: Place) -> None:
+    """O03: a flow has one place; the later try is the one that counts."""
+    door = asyncio.Event()
+
+    async def closed(seconds: float) -> None:
+        place.pauses.append(seconds)
+        await door.wait()
+
+    place.desk.pin._waiting._pause = closed
+    browser = place.browser()
+    page, right = await code(place, browser)
+    await over_budget(place)
+    first = asyncio.create_task(tried(browser, page, other(right)))
+    while not place.pauses:
+        await asyncio.sleep(0.01)
+    second = asyncio.create_task(tried(browser, page, right))
+    assert await first == "busy"
+    door.set()
+    assert await second == "in"
+    assert place.desk.pin._waiting._crowds == {}
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,10 @@
 """One-time PIN: a code by mail, typed in the browser that asked for it.
 
 Guessing is bounded from four sides: five tries a code, five mails an hour and address, failures
-that
-count per address and per client network and outlive a new code, and failures over the installation.
-Nobody is ever refused for what a stranger did: over a budget, browsers that haven't signed in
-before
-wait ten seconds a try. A listed and an unlisted address cause the same work and see the same
-pages."""
+that count per address and per client network and outlive a new code, and failures over the
+installation. Nobody is ever refused for what a stranger did: over a budget, browsers that haven't
+signed in before wait ten seconds a try, each in a place that strangers can't take. A listed and an
+unlisted address cause the same work and see the same pages."""
 
 import asyncio
 import hmac
@@ -17,18 +15,18 @@ from dataclasses import dataclass
 from edge.identity.address import mailbox
 from edge.identity.audit import Audit
 from edge.identity.keys import KeyStore
-from edge.store import Flow, Store
+from edge.identity.waiting import WaitingRoom
+from edge.store import Flow, PinRow, Store
 
-LIFE = 600  # seconds that a code is good
-TRIES = 5  # on one code
-MAILS = 5  # to one mailbox in an hour; the last one is kept for browsers that are known
+LIFE = 600  # seconds that a code is good; over it: it is dead
+TRIES = 5  # tries of one code; over it: it is dead
+MAILS = 5  # mails to one mailbox in an hour; over it: none (the last is for browsers that are known)
 WINDOW = 60  # minutes over which failures and mails count
-FAILURES_ADDRESS = 10  # in the window; over it unknown browsers wait
-FAILURES_NETWORK = 30
-FAILURES_ALL = 40  # over the whole installation: alarm, and eight digits
+FAILURES_ADDRESS = 10  # wrong codes for one mailbox in an hour; over it: unknown browsers wait
+FAILURES_NETWORK = 30  # wrong codes from one client network in an hour; over it: the same there
+FAILURES_ALL = 40  # wrong codes in an hour; over it: alarm, unknown browsers wait, 8 digits
 SLOW = 10.0  # seconds that a try takes then
 FRESH = 1.0  # seconds that a count of failures is good for; a failure here renews it at once
-MAX_SLOW = 1_000  # tries that wait at once; more are told to come back
 DEVICE_LIFE = 30 * 86400  # seconds that a browser stays known
 SHORT, LONG = 6, 8  # digits
 
@@ -73,8 +71,7 @@ class OneTimePin:
         self._keys = keys
         self._audit = audit
         self._clock = clock
-        self._pause = pause
-        self._slow = 0
+        self._waiting = WaitingRoom(pause)
         self._alarmed = False
         self._counted_at = float("-inf")  # when failures were last counted
 
@@ -122,21 +119,18 @@ class OneTimePin:
 
     async def verify(self, flow: Flow, address: str, typed: str, *, known: bool) -> str:
         """Try a code; one of RIGHT, WRONG, DEAD (no try left on it), LONGER (a longer one is
-        needed),
-        MALFORMED, BUSY. RIGHT comes once a code, whoever else tries at the same time."""
+        needed), MALFORMED, BUSY (nothing was tried). RIGHT comes once a code, whoever else tries at
+        the same time."""
         code = typed.strip(" \t\r\n")
         if not (code.isascii() and code.isdigit() and len(code) in (SHORT, LONG)):
             return MALFORMED
+        if self._dead(await self._store.pins.get(flow.id)):
+            return DEAD  # at once: what can't come right takes nobody's place
         if not known:
             alarm = await self.alarm()
             if alarm or await self._over_budget(flow.network, address):
-                if self._slow >= MAX_SLOW:
+                if not await self._waiting.wait(flow.id, flow.network, SLOW):
                     return BUSY
-                self._slow += 1
-                try:
-                    await self._pause(SLOW)
-                finally:
-                    self._slow -= 1
             row = await self._store.pins.get(flow.id)
             if alarm and row is not None and row.digits == SHORT:
                 return LONGER
@@ -164,6 +158,15 @@ class OneTimePin:
             self._keys.digest("device", device),
             self._address(address),
             int(self._clock()) + DEVICE_LIFE,
+        )
+
+    def _dead(self, row: PinRow | None) -> bool:
+        """Say whether no try on this code can be right: count_try() says so too, and for good."""
+        return (
+            row is None
+            or row.used is not None
+            or row.tries >= TRIES
+            or row.expires <= int(self._clock())
         )
 
     async def _over_budget(self, network: str, address: str) -> bool:

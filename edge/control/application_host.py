@@ -62,9 +62,9 @@ class ApplicationHost:
             request.headers.get("cf-ipcountry", ""),
         )
         if redeemed is None:
-            self._desk.audit.refused(
-                who="",
-                address=visit.address,
+            self._desk.audit.stranger(
+                "refused",
+                network=visit.network,
                 reason="code-refused",
                 aud=request.headers.get("cf-sekisho-aud", ""),
             )

@@ -193,8 +193,12 @@ class SignIn:
                 partial(pin_letter, address, asked.code, aim.application.name, link, flow.language),
             )
         elif not listed:
-            self._desk.audit.refused(
-                who=address, address=visit.address, aud=flow.aud, reason="pin-not-listed"
+            self._desk.audit.stranger(
+                "refused",
+                network=visit.network,
+                aud=flow.aud,
+                reason="pin-not-listed",
+                typed=address,
             )
 
     async def _own_flow(self, visit: Visit, flow_id: str) -> tuple[Flow, Destination] | None:
@@ -249,8 +253,12 @@ class SignIn:
         if outcome == one_time_pin.LONGER:
             await self._send_code(visit, flow, aim)
         if outcome != one_time_pin.RIGHT:
-            self._desk.audit.refused(
-                who=address, address=visit.address, aud=flow.aud, reason=f"pin-{outcome}"
+            self._desk.audit.stranger(
+                "refused",
+                network=visit.network,
+                aud=flow.aud,
+                reason=f"pin-{outcome}",
+                typed=address,
             )
             return redirect(visit, f"{here}?note={outcome}")
         if not await self._desk.store.flows.take(flow.id, int(self._desk.steady())):
@@ -297,11 +305,11 @@ class SignIn:
         return await self._signed_in(visit, aim, provider, person)
 
     def _provider_failed(self, visit: Visit, aim: Destination, error: ProviderFailed) -> Response:
-        self._desk.audit.record(
+        self._desk.audit.stranger(
             "sign-in-failed",
+            network=visit.network,
             aud=aim.application.aud,
             reason=error.reason,
-            address=visit.address,
             why=str(error)[:300],
         )
         down = error.reason == "provider-unreachable"

@@ -1,13 +1,15 @@
 """The audit trail's way in: events are queued, and refusals are added up so that nobody can fill
 a disk.
 
-Refusals count per (person or address, application, reason) and minute. Above 10,000 different keys
-in one minute the rest is counted in one event. A batch that the database can't take now stays."""
+Refusals count per (person or address, application, reason) and minute; what a stranger typed is no
+person: his client network stands for him. Above 10,000 different keys in one minute the rest is
+counted in one event. A batch that the database can't take now stays."""
 
 import json
 import logging
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from edge.store import Event, Store, StoreUnavailable
@@ -19,12 +21,19 @@ BATCH = 500
 log = logging.getLogger("sekisho.audit")
 
 
+@dataclass(slots=True)
+class _Sum:
+    count: int
+    address: str
+    detail: dict[str, str]
+
+
 class Audit:
     def __init__(self, store: Store, clock: Callable[[], float]) -> None:
         self._store = store
         self._clock = clock
         self._waiting: list[Event] = []
-        self._refusals: dict[tuple[str, str, str], list[Any]] = {}  # key -> [count, address]
+        self._refusals: dict[tuple[str, str, str, str], _Sum] = {}  # kind, who, application, reason
         self._minute = 0
         self._others = 0
         self.lost = 0  # events that found no room; written as one event with this count
@@ -55,13 +64,33 @@ class Audit:
 
     def refused(self, *, who: str, address: str, aud: str, reason: str, count: int = 1) -> None:
         """Count a refusal of this person, or of this address when nobody is signed in."""
+        self._count("refused", who or address, aud, reason, address, count, {})
+
+    def stranger(
+        self, kind: str, *, network: str, aud: str = "", reason: str, **typed: str
+    ) -> None:
+        """Count something that anybody can cause, under the client's network.
+
+        `typed` is what they said about themselves: the first of a minute stands as an example."""
+        self._count(kind, network, aud, reason, network, 1, typed)
+
+    def _count(
+        self,
+        kind: str,
+        who: str,
+        aud: str,
+        reason: str,
+        address: str,
+        count: int,
+        detail: dict[str, str],
+    ) -> None:
         self._turn()
-        key = (who or address, aud, reason)
+        key = (kind, who, aud, reason)
         entry = self._refusals.get(key)
         if entry is not None:
-            entry[0] += count
+            entry.count += count
         elif len(self._refusals) < MAX_KEYS:
-            self._refusals[key] = [count, address]
+            self._refusals[key] = _Sum(count, address, detail)
         else:
             self._others += count
 
@@ -71,8 +100,11 @@ class Audit:
         if minute == self._minute and not force:
             return
         at = self._minute * 60
-        for (who, aud, reason), (count, address) in self._refusals.items():
-            self._add(Event(str(uuid.uuid4()), at, "refused", who, aud, reason, address, count))
+        for (kind, who, aud, reason), one in self._refusals.items():
+            detail = tuple(sorted(one.detail.items()))
+            self._add(
+                Event(str(uuid.uuid4()), at, kind, who, aud, reason, one.address, one.count, detail)
+            )
         if self._others:
             self._add(
                 Event(

@@ -390,6 +390,23 @@ async def test_o11_spray(place: Place) -> None:
     assert len(after) == 6
 
 
+async def test_o11_addresses_that_a_stranger_types_fill_no_table(place: Place) -> None:
+    """O11: what he typed is no key: a minute of one network is one row a reason."""
+    for number in range(12):
+        stranger = place.browser(address=f"198.51.100.{number}")
+        page = await ask(place, stranger, f"victim{number}@example.com")
+        assert await tried(stranger, page, "123456") == "wrong"
+        await tried(stranger, page, "x")
+    await place.desk.audit.flush(everything=True)
+    found = await place.desk.store.events.newest()
+    assert {(e["reason"], e["address"], e["count"]) for e in found} == {
+        ("pin-not-listed", "198.51.100.0/24", 12),
+        ("pin-wrong", "198.51.100.0/24", 12),
+        ("pin-malformed", "198.51.100.0/24", 12),
+    }
+    assert {e["detail"]["typed"] for e in found} == {"victim0@example.com"}
+
+
 @pytest.mark.parametrize(
     "typed",
     [

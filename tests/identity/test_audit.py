@@ -39,6 +39,23 @@ async def test_ten_thousand_keys_a_minute(store: Store, clock: ManualClock) -> N
     assert (rows, total) == (module.MAX_KEYS + 1, module.MAX_KEYS + 500)
 
 
+async def test_what_strangers_type_makes_no_rows(store: Store, clock: ManualClock) -> None:
+    """However many names one client network tries, a minute of it is one row with one example."""
+    audit = Audit(store, clock)
+    for number in range(300):
+        audit.stranger(
+            "refused", network="192.0.2.0/24", aud="a", reason="r", typed=f"user{number}@x.com"
+        )
+    audit.stranger("sign-in-failed", network="192.0.2.0/24", aud="a", reason="r", why="closed")
+    await audit.flush(everything=True)
+    found = {e["kind"]: e for e in await store.events.newest()}
+    assert found["refused"]["count"] == 300
+    assert found["refused"]["detail"] == {"typed": "user0@x.com"}
+    assert found["refused"]["address"] == "192.0.2.0/24"
+    assert found["sign-in-failed"]["count"] == 1
+    assert found["sign-in-failed"]["detail"] == {"why": "closed"}
+
+
 async def test_events_wait_for_the_database(
     store: Store, clock: ManualClock, tmp_path: object
 ) -> None:

@@ -20,7 +20,7 @@ from edge.store import Flow, PinRow, Store
 
 LIFE = 600  # seconds that a code is good; over it: it is dead
 TRIES = 5  # tries of one code; over it: it is dead
-MAILS = 5  # mails to one mailbox in an hour; over it: none (the last is for browsers that are known)
+MAILS = 5  # mails to one mailbox in an hour, the last for known browsers; over it: none
 WINDOW = 60  # minutes over which failures and mails count
 FAILURES_ADDRESS = 10  # wrong codes for one mailbox in an hour; over it: unknown browsers wait
 FAILURES_NETWORK = 30  # wrong codes from one client network in an hour; over it: the same there
@@ -128,9 +128,9 @@ class OneTimePin:
             return DEAD  # at once: what can't come right takes nobody's place
         if not known:
             alarm = await self.alarm()
-            if alarm or await self._over_budget(flow.network, address):
-                if not await self._waiting.wait(flow.id, flow.network, SLOW):
-                    return BUSY
+            slow = alarm or await self._over_budget(flow.network, address)
+            if slow and not await self._waiting.wait(flow.id, flow.network, SLOW):
+                return BUSY
             row = await self._store.pins.get(flow.id)
             if alarm and row is not None and row.digits == SHORT:
                 return LONGER

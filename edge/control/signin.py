@@ -190,6 +190,7 @@ class SignIn:
             link = visit.world.url(visit.world.auth_domain, f"/cdn-cgi/access/pin/{flow.id}")
             self._desk.post.put(
                 address,
+                visit.network,
                 partial(pin_letter, address, asked.code, aim.application.name, link, flow.language),
             )
         elif not listed:

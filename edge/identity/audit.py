@@ -67,7 +67,7 @@ class Audit:
         self._count("refused", who or address, aud, reason, address, count, {})
 
     def stranger(
-        self, kind: str, *, network: str, aud: str = "", reason: str, **typed: str
+        self, kind: str, *, network: str, aud: str = "", reason: str = "", **typed: str
     ) -> None:
         """Count something that anybody can cause, under the client's network.
 

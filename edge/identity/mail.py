@@ -1,4 +1,7 @@
-"""Mail: queued, sent in the background, dropped after ten minutes. No request ever waits for it."""
+"""Mail: queued, sent in the background, dropped after ten minutes. No request ever waits for it.
+
+Anybody may ask for a letter, so client networks take turns, and a letter that has to be tried again
+waits outside of the queue: nobody's letters hold up or push out those of somebody else."""
 
 import asyncio
 import logging
@@ -13,10 +16,12 @@ from urllib.parse import urlsplit
 import aiosmtplib
 
 from edge.identity.audit import Audit
+from edge.identity.fair import FairQueue
+from edge.identity.waiting import WaitingRoom
 from edge.identity.world import Mail
 
 TTL = 600.0  # seconds after which a message is of no use: its code is dead
-MAX_QUEUE = 1_000  # letters that wait to be sent; over it: the newest is dropped, an event says so
+MAX_QUEUE = 1_000  # letters that wait; over it: the newest of the network with most of them goes
 WORKERS = 4
 # seconds before a letter is taken up: the answer to the browser has left by then, so that its time
 # doesn't tell whether there was a letter at all (O08)
@@ -71,6 +76,15 @@ def _context(ca_file: str) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=ca_file or None)
 
 
+@dataclass(slots=True, eq=False)
+class _Outgoing:
+    to: str
+    network: str  # of the client that asked for it
+    write: Callable[[], Letter]
+    until: float
+    delay: float = 1.0  # seconds before it is tried again
+
+
 class Post:
     """The outgoing queue."""
 
@@ -87,75 +101,93 @@ class Post:
         self._audit = audit
         self._clock = clock
         self._send = send
-        self._pause = pause
-        self._queue: asyncio.Queue[tuple[float, str, Callable[[], Letter]]] = asyncio.Queue(
-            MAX_QUEUE
-        )
-        self._tasks: list[asyncio.Task[None]] = []
+        self._queue: FairQueue[_Outgoing] = FairQueue(MAX_QUEUE)
+        self._resting = WaitingRoom(pause, each=MAX_QUEUE, places=MAX_QUEUE)
+        self._workers: list[asyncio.Task[None]] = []
+        self._again: set[asyncio.Task[None]] = set()
         self.failing = ""  # why the last attempt failed; empty when it didn't
+        self.sent = 0
+        self.failed = 0  # letters that were given up
 
-    def put(self, to: str, write: Callable[[], Letter]) -> None:
-        """Queue a letter, which is written later; when the queue is full it is dropped and
-        recorded.
+    def put(self, to: str, network: str, write: Callable[[], Letter]) -> None:
+        """Queue a letter, which is written later; when the queue is full one is dropped and
+        counted.
 
         Nothing of a letter's work is done here: the caller's time must not tell that there is
         one."""
-        try:
-            self._queue.put_nowait((self._clock() + TTL, to, write))
-        except asyncio.QueueFull:
-            self._audit.record("mail-dropped", who=to, reason="queue-full")
+        self._put(_Outgoing(to, network, write, self._clock() + TTL))
+
+    def _put(self, outgoing: _Outgoing) -> None:
+        gone = self._queue.put(outgoing.network, outgoing)
+        if gone is not None:
+            self._drop(gone, "queue-full")
 
     def start(self) -> None:
-        self._tasks = [asyncio.create_task(self._work()) for _ in range(WORKERS)]
+        self._workers = [asyncio.create_task(self._work()) for _ in range(WORKERS)]
 
     async def stop(self) -> None:
         # The SMTP client may swallow one cancellation while it says goodbye to the server.
-        while pending := [task for task in self._tasks if not task.done()]:
+        tasks = [*self._workers, *self._again]
+        while pending := [task for task in tasks if not task.done()]:
             for task in pending:
                 task.cancel()
             await asyncio.wait(pending, timeout=0.5)
-        self._tasks = []
+        self._workers = []
 
     async def _work(self) -> None:
         while True:
-            until, to, write = await self._queue.get()
+            outgoing = await self._queue.get()
             await asyncio.sleep(HOLD)
             try:
-                await self._deliver(until, write())
+                await self._deliver(outgoing)
             except Exception as error:  # one odd letter must not end the post for everybody
-                self._fail(to, f"unexpected {type(error).__name__}")
+                self._drop(outgoing, f"unexpected {type(error).__name__}")
                 log.exception("a letter could not be sent")
 
-    async def _deliver(self, until: float, letter: Letter) -> None:
-        delay = 1.0
-        while True:
-            settings = self._settings()
-            if settings is None:
-                self._fail(letter.to, "no mail server is configured")
-                return
-            try:
-                await self._send(settings, compose(settings, letter, self._clock()))
-            except aiosmtplib.SMTPResponseException as error:
-                self.failing = f"the mail server answered {error.code}"
-                if error.code >= 500:  # permanent: trying again would not help
-                    self._fail(letter.to, self.failing)
-                    return
-            except (OSError, aiosmtplib.SMTPException, ValueError) as error:
-                self.failing = type(error).__name__
-            else:
-                self.failing = ""
-                self._audit.record("mail-sent", who=letter.to)
-                return
-            log.warning("mail to %s waits: %s", letter.to, self.failing)
-            if self._clock() + delay >= until:
-                self._fail(letter.to, self.failing)
-                return
-            await self._pause(delay)
-            delay = min(delay * 2, 60.0)
+    async def _deliver(self, outgoing: _Outgoing) -> None:
+        settings = self._settings()
+        if settings is None:
+            self._drop(outgoing, "no mail server is configured")
+            return
+        final = False
+        try:
+            await self._send(settings, compose(settings, outgoing.write(), self._clock()))
+        except aiosmtplib.SMTPRecipientsRefused as error:
+            self.failing = f"the mail server refused the address: {error.recipients[0].code}"
+            final = error.recipients[0].code >= 500
+        except aiosmtplib.SMTPResponseException as error:
+            self.failing = f"the mail server answered {error.code}"
+            final = error.code >= 500  # permanent: trying again would not help
+        except (OSError, aiosmtplib.SMTPException, ValueError) as error:
+            self.failing = type(error).__name__
+        else:
+            self.failing = ""
+            self.sent += 1
+            log.info("mail to %s was sent", outgoing.to)
+            self._audit.stranger("mail-sent", network=outgoing.network, to=outgoing.to)
+            return
+        if final or self._clock() + outgoing.delay >= outgoing.until:
+            self._drop(outgoing, self.failing)
+            return
+        log.warning("mail to %s waits: %s", outgoing.to, self.failing)
+        task = asyncio.create_task(self._rest(outgoing))
+        self._again.add(task)
+        task.add_done_callback(self._again.discard)
 
-    def _fail(self, to: str, why: str) -> None:
-        self._audit.record("mail-failed", who=to, reason="mail-failed", why=why)
-        log.error("mail to %s was not sent: %s", to, why)
+    async def _rest(self, outgoing: _Outgoing) -> None:
+        """Put a letter into the queue again after its delay; meanwhile others are sent."""
+        if await self._resting.wait(f"{id(outgoing)}", outgoing.network, outgoing.delay):
+            outgoing.delay = min(outgoing.delay * 2, 60.0)
+            self._put(outgoing)
+        else:
+            self._drop(outgoing, "queue-full")
+
+    def _drop(self, outgoing: _Outgoing, why: str) -> None:
+        self.failed += 1
+        self._audit.stranger(
+            "mail-failed", network=outgoing.network, reason="mail-failed", to=outgoing.to, why=why
+        )
+        log.error("mail to %s was not sent: %s", outgoing.to, why)
 
 
 def compose(mail: Mail, letter: Letter, now: float) -> EmailMessage:

@@ -1,6 +1,7 @@
 """Mail over real SMTP servers: plain on loopback, STARTTLS, TLS; retries, and an end to them."""
 
 import asyncio
+import dataclasses
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from aiosmtpd.smtp import SMTP
 
+from edge.identity import mail as module
 from edge.identity.audit import Audit
 from edge.identity.mail import Letter, Post, compose
 from edge.identity.world import Mail
@@ -25,7 +27,16 @@ class Server:
     def __init__(self) -> None:
         self.got: list[Any] = []
         self.answers: list[str] = []
+        self.recipients: dict[str, str] = {}  # address -> what RCPT TO is answered with
         self.port = 0
+
+    async def handle_RCPT(
+        self, server: Any, session: Any, envelope: Any, address: str, options: Any
+    ) -> str:
+        answer = self.recipients.get(address, "250 ok")
+        if answer.startswith("250"):
+            envelope.rcpt_tos.append(address)
+        return answer
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
         self.got.append((session.ssl is not None, envelope))
@@ -77,9 +88,9 @@ async def deliver(
 
     post = Post(lambda: mail, audit, clock, pause=pause)
     post.start()
-    post.put(LETTER.to, lambda: LETTER)
+    post.put(LETTER.to, "192.0.2.0/24", lambda: LETTER)
     async with asyncio.timeout(10):
-        while not audit._waiting:
+        while not post.sent and not post.failed:
             await asyncio.sleep(0.01)
     await post.stop()
     await audit.flush(everything=True)
@@ -150,6 +161,76 @@ async def test_a_permanent_no_is_not_repeated(store: Store) -> None:
     assert events == ["mail-failed"] and len(server.got) == 1
 
 
+async def test_an_unknown_mailbox_is_not_tried_again(store: Store) -> None:
+    server = Server()
+    server.recipients = {LETTER.to: "550 no such user"}
+    running = await serve(server)
+    clock = ManualClock()
+    began = clock()
+    mail = Mail(f"smtp://localhost:{server.port}", "s@example.com")
+    _, events = await deliver(store, mail, clock=clock)
+    running.close()
+    assert events == ["mail-failed"] and clock() == began
+
+
+def _letter(to: str) -> Any:
+    return lambda: dataclasses.replace(LETTER, to=to)
+
+
+async def test_letters_that_wait_hold_up_nobody(store: Store) -> None:
+    """A stranger's addresses that the server puts off are no reason for Ann to wait."""
+    server = Server()
+    server.recipients = {f"odd{n}@example.com": "450 later" for n in range(8)}
+    running = await serve(server)
+    clock, door = ManualClock(), asyncio.Event()
+
+    async def pause(seconds: float) -> None:
+        await door.wait()
+
+    mail = Mail(f"smtp://localhost:{server.port}", "s@example.com")
+    post = Post(lambda: mail, Audit(store, clock), clock, pause=pause)
+    post.start()
+    for to in server.recipients:
+        post.put(to, "198.51.100.0/24", _letter(to))
+    post.put(LETTER.to, "192.0.2.0/24", lambda: LETTER)
+    async with asyncio.timeout(10):
+        while not post.sent:
+            await asyncio.sleep(0.01)
+        server.recipients.clear()
+        door.set()
+        while post.sent < 9:
+            await asyncio.sleep(0.01)
+    running.close()
+    await post.stop()
+    assert next(envelope.rcpt_tos for _, envelope in server.got) == [LETTER.to]
+    assert post.failed == 0
+
+
+async def test_a_full_queue_is_the_fillers_own(store: Store) -> None:
+    """Thousands of letters of one network: Ann's is the second to go out."""
+    clock, sent = ManualClock(), []
+
+    async def send(mail: Mail, message: Any) -> None:
+        sent.append(message["To"])
+
+    audit = Audit(store, clock)
+    post = Post(lambda: Mail("smtp://x", "s@example.com"), audit, clock, send=send)
+    for n in range(module.MAX_QUEUE + 200):
+        to = f"user{n}@example.com"
+        post.put(to, "198.51.100.0/24", _letter(to))
+    post.put(LETTER.to, "192.0.2.0/24", lambda: LETTER)
+    assert post.failed == 201
+    post.start()
+    async with asyncio.timeout(10):
+        while len(sent) < 4:
+            await asyncio.sleep(0.01)
+    await post.stop()
+    assert LETTER.to in sent[:4]
+    await audit.flush(everything=True)
+    failed = await store.events.newest(kind="mail-failed")
+    assert [(e["count"], e["detail"]["why"]) for e in failed] == [(201, "queue-full")]
+
+
 async def test_audit_does_not_tell_the_code(store: Store) -> None:
     """O15: neither events nor repr hold what the letter holds."""
     await deliver(store, Mail("smtp://127.0.0.1:1", "s@example.com"))
@@ -159,8 +240,6 @@ async def test_audit_does_not_tell_the_code(store: Store) -> None:
 @pytest.mark.parametrize("field", ["to", "subject"])
 def test_o09_line_breaks_in_headers(field: str) -> None:
     """O09: a header with a line break can't be written at all."""
-    import dataclasses
-
     evil = dataclasses.replace(LETTER, **{field: "x@example.com\r\nBcc: eve@example.com"})
     with pytest.raises(ValueError, match=r"linefeed|newline|header"):
         compose(Mail("smtp://x", "s@example.com"), evil, 0.0)

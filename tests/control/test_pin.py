@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from edge.identity import waiting
 from edge.identity.providers import pin
 from tests.control.conftest import Place
 from tests.kit.sign_in import Browser, Page, code_in
@@ -139,20 +138,20 @@ async def test_o03_one_network_cannot_fill_the_waiting_room(place: Place) -> Non
     place.desk.pin._waiting._pause = closed
     await over_budget(place)
     crowd = []
-    for number in range(waiting.MAX_SLOW_NETWORK + 5):
+    for number in range(pin.MAX_SLOW_NETWORK + 5):
         stranger = place.browser(address=f"198.51.100.{number}")
         page = await ask(place, stranger)
         crowd.append(asyncio.create_task(tried(stranger, page, "000000")))
     while sum(task.done() for task in crowd) < 5:
         await asyncio.sleep(0.01)
     assert [task.result() for task in crowd if task.done()] == ["busy"] * 5
-    assert place.desk.pin._waiting._crowds == {network: waiting.MAX_SLOW_NETWORK}
+    assert place.desk.pin._waiting._crowds == {network: pin.MAX_SLOW_NETWORK}
     place.clock.advance(1)
     await place.desk.store.counters.forget("pin-mail", place.desk.pin._address(ANN))
     person = place.browser(address="203.0.113.9")
     page, right = await code(place, person)
     entering = asyncio.create_task(tried(person, page, right))
-    while len(place.pauses) < waiting.MAX_SLOW_NETWORK + 1:
+    while len(place.pauses) < pin.MAX_SLOW_NETWORK + 1:
         await asyncio.sleep(0.01)
     door.set()
     assert await entering == "in"

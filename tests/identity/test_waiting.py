@@ -2,18 +2,15 @@
 
 import asyncio
 
-import pytest
-
-from edge.identity import waiting
 from edge.identity.waiting import WaitingRoom
 
 
 class Doors:
     """A pause that ends when the test opens the door."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, each: int = 5, places: int = 100) -> None:
         self.open = asyncio.Event()
-        self.room = WaitingRoom(self.pause)
+        self.room = WaitingRoom(self.pause, each=each, places=places)
         self.tasks: list[asyncio.Task[bool]] = []
 
     async def pause(self, seconds: float) -> None:
@@ -34,7 +31,7 @@ class Doors:
 
 async def test_one_network_fills_its_own_places_only() -> None:
     doors = Doors()
-    crowd = [await doors.come(f"flow{n}", "a") for n in range(waiting.MAX_SLOW_NETWORK)]
+    crowd = [await doors.come(f"flow{n}", "a") for n in range(5)]
     refused = await doors.come("one-more", "a")
     assert refused.done() and refused.result() is False
     other = await doors.come("other", "b")
@@ -54,10 +51,9 @@ async def test_a_later_try_of_a_flow_takes_the_place_of_the_earlier() -> None:
     assert len(doors.room) == 0
 
 
-async def test_a_newcomer_displaces_a_crowd(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_newcomer_displaces_a_crowd() -> None:
     """When all places are taken the newest of whoever has most of them goes."""
-    monkeypatch.setattr(waiting, "MAX_SLOW", 6)
-    doors = Doors()
+    doors = Doors(places=6)
     for n in range(4):
         await doors.come(f"a{n}", "a")
     for n in range(2):
@@ -70,11 +66,11 @@ async def test_a_newcomer_displaces_a_crowd(monkeypatch: pytest.MonkeyPatch) -> 
 
 async def test_whoever_leaves_gives_the_place_back() -> None:
     doors = Doors()
-    crowd = [await doors.come(f"flow{n}", "a") for n in range(waiting.MAX_SLOW_NETWORK)]
+    crowd = [await doors.come(f"flow{n}", "a") for n in range(5)]
     crowd[0].cancel()
     await asyncio.wait([crowd[0]])
     assert crowd[0].cancelled()
     doors.tasks.remove(crowd[0])
     late = await doors.come("late", "a")
     assert not late.done()
-    assert await doors.outcomes() == [True] * waiting.MAX_SLOW_NETWORK
+    assert await doors.outcomes() == [True] * 5

@@ -20,7 +20,6 @@ PYTHON = {
     "Signing in": (
         "edge/control/visit.py",
         "edge/identity/providers/pin.py",
-        "edge/identity/waiting.py",
         "edge/identity/mail.py",
         "edge/store/flows.py",
     ),

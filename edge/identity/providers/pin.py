@@ -26,6 +26,8 @@ FAILURES_ADDRESS = 10  # wrong codes for one mailbox in an hour; over it: unknow
 FAILURES_NETWORK = 30  # wrong codes from one client network in an hour; over it: the same there
 FAILURES_ALL = 40  # wrong codes in an hour; over it: alarm, unknown browsers wait, 8 digits
 SLOW = 10.0  # seconds that a try takes then
+MAX_SLOW_NETWORK = 32  # such tries of one client network at once; over it: its next is sent away
+MAX_SLOW = 1_000  # of them in all; over it: the newest of the network with most of them goes
 FRESH = 1.0  # seconds that a count of failures is good for; a failure here renews it at once
 DEVICE_LIFE = 30 * 86400  # seconds that a browser stays known
 SHORT, LONG = 6, 8  # digits
@@ -71,7 +73,7 @@ class OneTimePin:
         self._keys = keys
         self._audit = audit
         self._clock = clock
-        self._waiting = WaitingRoom(pause)
+        self._waiting = WaitingRoom(pause, each=MAX_SLOW_NETWORK, places=MAX_SLOW)
         self._alarmed = False
         self._counted_at = float("-inf")  # when failures were last counted
 
@@ -130,7 +132,7 @@ class OneTimePin:
             alarm = await self.alarm()
             slow = alarm or await self._over_budget(flow.network, address)
             if slow and not await self._waiting.wait(flow.id, flow.network, SLOW):
-                return BUSY
+                return BUSY  # or the button was pressed again: that try counts
             row = await self._store.pins.get(flow.id)
             if alarm and row is not None and row.digits == SHORT:
                 return LONGER

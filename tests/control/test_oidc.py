@@ -10,8 +10,7 @@ import pytest
 
 from edge.identity.world import OIDC, PIN, Provider
 from tests.control.conftest import Place
-from tests.kit import oidc_peer
-from tests.kit.oidc_provider import OpenIDProvider
+from tests.kit.oidc_provider import OpenIDProvider, sign_in_at
 from tests.kit.sign_in import WIKI_AUD, Browser, Page
 
 CALLBACK = "https://login.example.com/cdn-cgi/access/callback"
@@ -88,7 +87,7 @@ async def test_sign_in_with_groups_and_claims(sso: Place) -> None:
     asked = parse_qs(urlsplit(page.location).query)
     assert asked["code_challenge_method"] == ["S256"] and len(asked["code_challenge"][0]) == 43
     assert asked["response_type"] == ["code"] and asked["state"] and asked["nonce"]
-    back = await oidc_peer.sign_in_at(page.location, "taro")
+    back = await sign_in_at(page.location, "taro")
     page = await browser.get(back, site="cross-site")
     assert page.status == 303, page.text
     page = await browser.get(page.location)
@@ -109,7 +108,7 @@ async def test_m01_m03_m14_answers_that_are_not_ours(sso: Place, spoil: str) -> 
     """M01 M03 M14: state missing, wrong, of another browser, expired, reused; parameters twice."""
     browser = sso.browser()
     page = await to_provider(browser)
-    back = await oidc_peer.sign_in_at(page.location, "taro")
+    back = await sign_in_at(page.location, "taro")
     query = {name: values[0] for name, values in parse_qs(urlsplit(back).query).items()}
     visitor = browser
     if spoil == "missing":
@@ -139,7 +138,7 @@ async def test_m09_c15_claims_that_are_not_taken(sso: Place, login: str, reason:
     """M09 C15: an unverified address, and a group with a line break, sign nobody in."""
     browser = sso.browser()
     page = await to_provider(browser)
-    answer = await browser.get(await oidc_peer.sign_in_at(page.location, login))
+    answer = await browser.get(await sign_in_at(page.location, login))
     assert answer.status == 403 and reason in answer.text
     assert "CF_Authorization" not in browser.jar["login.example.com"]
 
@@ -150,7 +149,7 @@ async def test_c16_a_crowd_of_groups(sso: Place) -> None:
     sso.judge.listed["wiki.example.com"].add("crowd@example.jp")
     browser = sso.browser()
     page = await to_provider(browser)
-    page = await browser.get(await oidc_peer.sign_in_at(page.location, "crowd"))
+    page = await browser.get(await sign_in_at(page.location, "crowd"))
     assert page.status == 303, page.text
     page = await browser.get(page.location)
     token = browser.jar["wiki.example.com"]["CF_Authorization"]
@@ -182,7 +181,7 @@ async def test_m10_same_address_from_two_providers(sso: Place) -> None:
     by_pin, by_sso = sso.browser(), sso.browser()
     await sso.sign_in(by_pin, "taro@example.jp")
     page = await to_provider(by_sso)
-    page = await by_sso.get(await oidc_peer.sign_in_at(page.location, "taro"))
+    page = await by_sso.get(await sign_in_at(page.location, "taro"))
     await by_sso.get(page.location)
     subs = {
         jwt.decode(
@@ -204,5 +203,5 @@ async def test_straight_on(sso: Place) -> None:
     page = await browser.get("https://wiki.example.com/cdn-cgi/access/login?redirect_url=/")
     page = await browser.get(page.location)
     assert page.status == 303 and page.location.startswith("http://127.0.0.1")
-    page = await browser.get(await oidc_peer.sign_in_at(page.location, "taro"))
+    page = await browser.get(await sign_in_at(page.location, "taro"))
     assert page.status == 303

@@ -1,11 +1,15 @@
-"""The real OpenID provider (npm oidc-provider) as a process."""
+"""The real OpenID provider (npm oidc-provider) as a process, and a person who signs in at it."""
 
 import json
 import shutil
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
+
+import httpx2
 
 from edge.demo.processes import Child, answers, free_port
+from tests.kit.sign_in import Page
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -66,3 +70,24 @@ class OpenIDProvider:
 
     def close(self) -> None:
         self.child.stop()
+
+
+async def sign_in_at(url: str, login: str) -> str:
+    """Walk the provider's own pages as this person; return the address that it sends the browser
+    to."""
+    async with httpx2.AsyncClient(follow_redirects=False) as client:
+        answer: Any = await client.get(url)
+        for _ in range(12):
+            while answer.status_code in (302, 303):
+                to = urljoin(str(answer.request.url), answer.headers["location"])
+                if not to.startswith(str(httpx2.URL(url).copy_with(raw_path=b"/"))):
+                    return to
+                answer = await client.get(to)
+            page = Page(str(answer.request.url), answer.status_code, answer.headers, answer.text)
+            assert page.status == 200, (page.status, page.text[:300])
+            form = page.forms[0]
+            fields = dict(form["fields"])
+            if "login" in form["inputs"]:
+                fields.update(login=login, password="any")
+            answer = await client.post(urljoin(page.url, form["action"]), data=fields)
+    raise AssertionError("the provider never sent the browser back")

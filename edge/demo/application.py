@@ -21,6 +21,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 SITE = Path(__file__).parent / "site"
 BLOCK = bytes(range(256)) * 256  # what /download repeats: 64 KiB
+LONG = 200  # characters of a header's value; longer ones scroll in a box
 SECURITY = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; frame-ancestors 'none'",
@@ -49,9 +50,11 @@ def rows(request: Request) -> str:
     for name, value in first + rest:
         note = f"<small>{html.escape(NOTES[name])}</small>" if name in NOTES else ""
         kind = ' class="ours"' if name in NOTES else ""
+        # what scrolls within the page must be within a keyboard's reach
+        long = ' class="long" tabindex="0"' if len(value) > LONG else ""
         out.append(
             f'<tr{kind}><th scope="row">{html.escape(name)}{note}</th>'
-            f"<td><code>{html.escape(value)}</code></td></tr>"
+            f"<td><code{long}>{html.escape(value)}</code></td></tr>"
         )
     return "\n".join(out)
 

@@ -12,17 +12,25 @@ from edge.demo.stage import CONFIG, Stage
 from tests.kit.mail import Letters
 from tests.kit.oidc_provider import CLIENT_ID, CLIENT_SECRET, OpenIDProvider
 
-ARTEFACTS = Path(__file__).parent.parent.parent / "artefacts"
+ROOT = Path(__file__).parent.parent.parent
+ARTEFACTS = ROOT / "artefacts"
 SIZES = {
     "desktop": {"viewport": {"width": 1280, "height": 860}},
     "phone": {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True,
               "device_scale_factor": 2},
+    "narrow": {"viewport": {"width": 320, "height": 640}},
 }
 NUMBERS = itertools.count(1)
 SSO = """  - {{name: Company SSO, type: oidc, issuer: "ISSUER", client_id: CLIENT,
      client_secret_file: SECRET, groups_claim: groups, scopes: [openid, email, groups, profile],
      allow_private_address: true}}
-routes:"""
+routes:
+  - {{hostname: gone.sekisho.localhost, tunnel: nowhere}}"""
+GONE = """applications:
+  - name: Gone
+    domain: gone.sekisho.localhost
+    policies: [{{name: All, decision: bypass, include: [everyone]}}]
+"""
 
 
 class Theatre:
@@ -38,7 +46,7 @@ class Theatre:
         self.provider = OpenIDProvider(folder, [callback])
         self.stage.config_text = CONFIG.replace("routes:", SSO, 1).replace(
             "ISSUER", self.provider.issuer).replace("CLIENT", CLIENT_ID).replace(
-            "SECRET", str(secret))
+            "SECRET", str(secret)).replace("applications:\n", GONE, 1)
         self.stage.prepare()
         self.stage.start()
         self.mail = Letters(self.stage.inbox_url.rstrip("/"))
@@ -76,7 +84,7 @@ class Visit:
     """One fresh browser profile, of a language and a size. It notes what a page must not do."""
 
     def __init__(self, browser: Browser, language: str = "en-US", size: str = "desktop") -> None:
-        settings: dict[str, Any] = SIZES[size]
+        settings: Any = SIZES[size]
         self.context: BrowserContext = browser.new_context(locale=language, **settings)
         self.page: Page = self.context.new_page()
         self.hosts: set[str] = set()
@@ -88,7 +96,7 @@ class Visit:
 
     def picture(self, name: str) -> None:
         ARTEFACTS.mkdir(exist_ok=True)
-        whole = "phone" in self.label
+        whole = "desktop" not in self.label
         self.page.screenshot(path=ARTEFACTS / f"{name}-{self.label}.png", full_page=whole)
 
     def fits(self) -> bool:

@@ -2,13 +2,15 @@
 
 The producer stores a record and moves `head`; the thread formats what lies between `tail` and `head` and moves `tail`.
 Neither waits for the other. A disk that stalls stalls only the thread: the ring fills, and further records are counted
-as dropped. Lines are whole: one write of whole lines to a file opened for append."""
+as dropped. Lines are whole: one write of whole lines to a file opened for append. A disk that takes only a part of a
+write leaves the beginning of a line behind. It can't be cut away, because other workers append to the same file: it is
+counted as lost, and whoever writes next, in this process or another, begins on a line of its own."""
 
 cimport cython
 from libc.errno cimport EINTR, errno
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcpy, memset, strlen
+from libc.string cimport memchr, memcpy, memset, strlen
 from libc.time cimport gmtime_r, time_t, tm
 
 from _fastpath.errors cimport reason_name
@@ -39,16 +41,23 @@ cdef extern from "<time.h>" nogil:
     int nanosleep(const timespec* wait, timespec* left)
 
 cdef extern from "<unistd.h>" nogil:
-    ssize_t write(int fd, const void* p, size_t n)
+    ssize_t pread(int fd, void* p, size_t n, int64_t at)
     int close(int fd)
 
+cdef extern from "<sys/uio.h>" nogil:
+    ctypedef struct iovec "struct iovec":
+        void* iov_base
+        size_t iov_len
+    ssize_t writev(int fd, const iovec* pieces, int n)
+
 cdef extern from "<fcntl.h>" nogil:
-    int O_WRONLY, O_APPEND, O_CREAT, O_CLOEXEC
+    int O_WRONLY, O_RDWR, O_APPEND, O_CREAT, O_CLOEXEC
     int open(const char* path, int flags, int mode)
 
 cdef extern from "<sys/stat.h>" nogil:
     ctypedef struct stat_t "struct stat":
         unsigned int st_mode
+        int64_t st_size
     int fstat(int fd, stat_t* out)
     bint S_ISREG(unsigned int mode)
 
@@ -69,6 +78,7 @@ cdef enum:
     LINE = 12288             # bytes that one record can become: 6 for each byte of text, and the numbers
     PIPE_CHUNK = 4096        # bytes that a pipe takes without mixing in another writer's
     PAUSE = 20000000         # nanoseconds that the thread sleeps when the ring is empty
+    TELL_AGAIN = 50          # such sleeps until a line about missing records that was refused is tried again
 
 
 cdef struct Stamp:           # the second that was formatted last
@@ -83,13 +93,17 @@ cdef struct Ring:
     uint64_t dropped         # records that found the ring full: the producer's
     uint8_t apart[64]        # the two sides' words don't share a cache line
     uint64_t tail            # next to write: the thread's
-    uint64_t told            # of `dropped`, how many a line in the log has told about
+    uint64_t told_dropped    # of `dropped`, how many a line in the log has told about
+    uint64_t told_lost       # of `lost`
+    uint32_t hold            # sleeps until the next such line is tried
     uint64_t written         # lines
     uint64_t lost            # lines that a failing disk took
     uint64_t stop            # 1: write what is there and end
     uint64_t reopen          # 1: open the file again
     int fd
     bint regular             # a file: large writes stay whole
+    bint readable            # its end can be looked at
+    bint torn                # where that can't be: our last write ended within a line
     char* path               # NULL: the descriptor was given, never reopened
     uint8_t* block
     size_t used              # bytes in block
@@ -325,37 +339,89 @@ cdef size_t format_record(const LogRecord* r, uint8_t* line, Stamp* stamp) noexc
 cdef void ring_open(Ring* ring) noexcept nogil:
     """Open the file by its path (again); keep the old descriptor when that fails."""
     cdef stat_t status
+    cdef uint8_t last
     cdef int fd
     if ring.path != NULL:
-        fd = open(ring.path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0o640)
+        # to be read, too: only its last byte tells whether somebody left half a line
+        fd = open(ring.path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0o640)
+        if fd < 0:
+            fd = open(ring.path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0o640)
         if fd < 0:
             return
         if ring.fd >= 0:
             close(ring.fd)
         ring.fd = fd
+        ring.torn = False
     ring.regular = fstat(ring.fd, &status) == 0 and S_ISREG(status.st_mode)
+    ring.readable = ring.regular and pread(ring.fd, &last, 1, 0) >= 0
+
+
+cdef bint ring_torn(Ring* ring) noexcept nogil:
+    """Whether what comes next would be glued to half a line."""
+    cdef stat_t status
+    cdef uint8_t last = 10
+    if not ring.readable:
+        return ring.torn
+    if fstat(ring.fd, &status) != 0 or status.st_size <= 0:
+        return False
+    return pread(ring.fd, &last, 1, status.st_size - 1) == 1 and last != 10
+
+
+cdef uint64_t count_lines(const uint8_t* p, size_t n) noexcept nogil:
+    cdef const uint8_t* end = p + n
+    cdef uint64_t lines = 0
+    while p < end:
+        p = <const uint8_t*>memchr(p, 10, end - p)
+        if p == NULL:
+            break
+        p += 1
+        lines += 1
+    return lines
+
+
+cdef uint64_t ring_write(Ring* ring) noexcept nogil:
+    """Write the block and empty it; return how many of its lines the file took whole."""
+    cdef iovec pieces[2]
+    cdef const uint8_t* rest
+    cdef uint8_t line_end = 10
+    cdef size_t at = 0
+    cdef uint64_t written = 0
+    cdef ssize_t r
+    cdef int fresh                               # 1: a line end goes first
+    if ring.fd < 0:
+        ring_open(ring)
+    while ring.fd >= 0 and at < ring.used:
+        fresh = 1 if ring_torn(ring) else 0
+        pieces[0].iov_base = &line_end
+        pieces[0].iov_len = 1
+        pieces[1].iov_base = ring.block + at
+        pieces[1].iov_len = ring.used - at
+        r = writev(ring.fd, &pieces[1 - fresh], 1 + fresh)
+        if r < 0 and errno == EINTR:
+            continue
+        if r <= 0:
+            break
+        ring.torn = False
+        r -= fresh
+        written += count_lines(ring.block + at, r)
+        at += r
+        if r > 0 and ring.block[at - 1] != 10:
+            # The rest of this line would come after whatever another worker has written meanwhile
+            ring.torn = True
+            rest = <const uint8_t*>memchr(ring.block + at, 10, ring.used - at)
+            at = ring.used if rest == NULL else rest - ring.block + 1
+    ring.used = 0
+    return written
 
 
 cdef void ring_flush(Ring* ring) noexcept nogil:
-    """Write the block; what a failing disk doesn't take is counted as lost."""
-    cdef size_t at = 0
-    cdef ssize_t r
+    """Write the block. What a failing disk doesn't take is counted as lost, and so is a line that it took in part."""
+    cdef uint64_t written
     if ring.used == 0:
         return
-    if ring.fd < 0:
-        ring_open(ring)
-    while at < ring.used:
-        r = write(ring.fd, ring.block + at, ring.used - at) if ring.fd >= 0 else -1
-        if r < 0:
-            if ring.fd >= 0 and errno == EINTR:
-                continue
-            break
-        at += r
-    if at == ring.used:
-        ring_store(&ring.written, ring.written + ring.lines)
-    else:
-        ring_store(&ring.lost, ring.lost + ring.lines)
-    ring.used = 0
+    written = ring_write(ring)
+    ring_store(&ring.written, ring.written + written)
+    ring_store(&ring.lost, ring.lost + ring.lines - written)
     ring.lines = 0
 
 
@@ -374,21 +440,32 @@ cdef void ring_line(Ring* ring, size_t n) noexcept nogil:
         ring_flush(ring)
 
 
-cdef void ring_tell(Ring* ring) noexcept nogil:
-    """A line about records that were dropped since the last such line."""
+cdef void ring_tell(Ring* ring, bint last) noexcept nogil:
+    """Write a line about records that went missing since the last such line; the block is empty before and after."""
     cdef uint64_t dropped = ring_load(&ring.dropped)
+    cdef uint64_t lost = ring.lost
     cdef timespec now
     cdef uint8_t* out
-    cdef uint8_t* line = ring.block + ring.used
-    if dropped == ring.told:
+    if dropped == ring.told_dropped and lost == ring.told_lost:
+        return
+    if ring.hold > 0 and not last:
+        ring.hold -= 1
         return
     clock_gettime(CLOCK_REALTIME, &now)
-    out = put(line, b"{")
+    out = put(ring.block, b"{")
     out = put_time(out, <int64_t>now.tv_sec * 1000000 + now.tv_nsec // 1000, &ring.stamp)
-    out = put_span(out, b",\"dropped_records\":", <int64_t>(dropped - ring.told))
+    if dropped != ring.told_dropped:
+        out = put_span(out, b",\"dropped_records\":", <int64_t>(dropped - ring.told_dropped))
+    if lost != ring.told_lost:
+        out = put_span(out, b",\"lost_records\":", <int64_t>(lost - ring.told_lost))
     out = put(out, b"}\n")
-    ring.told = dropped
-    ring_line(ring, <size_t>(out - line))
+    ring.used = <size_t>(out - ring.block)
+    if ring_write(ring) == 0:
+        ring.hold = TELL_AGAIN                   # and no record was lost: this was none
+        return
+    ring_store(&ring.written, ring.written + 1)
+    ring.told_dropped = dropped
+    ring.told_lost = lost
 
 
 cdef void* ring_run(void* arg) noexcept nogil:
@@ -408,8 +485,8 @@ cdef void* ring_run(void* arg) noexcept nogil:
             ring_line(ring, format_record(&ring.slots[tail & ring.mask], ring.block + ring.used, &ring.stamp))
             tail += 1
             ring_store(&ring.tail, tail)
-        ring_tell(ring)
         ring_flush(ring)
+        ring_tell(ring, last)
         if last:
             return NULL
         nanosleep(&pause, NULL)
@@ -428,10 +505,11 @@ cdef void ring_free(Ring* ring) noexcept nogil:
 
 @cython.final
 cdef class AccessLog:
-    def __cinit__(self, target, *, uint32_t slots=4096):
+    def __cinit__(self, target, *, uint32_t slots=4096, bint required=True):
         """Log to a file (its path; opened for append, created 0640) or to an open descriptor.
 
-        Raises OSError when the file can't be opened. slots: a power of two."""
+        Raises OSError when the file can't be opened; where it isn't required, records are lost (and counted) until
+        it can be. slots: a power of two."""
         cdef bytes path
         cdef sigset_t every, old
         cdef int rc
@@ -457,7 +535,7 @@ cdef class AccessLog:
                 raise MemoryError
             memcpy(self.ring.path, <const char*>path, len(path) + 1)
         ring_open(self.ring)
-        if self.ring.fd < 0:
+        if self.ring.fd < 0 and required:
             raise OSError(errno, os.strerror(errno), target)
         sigfillset(&every)                       # signals are the main thread's
         pthread_sigmask(SIG_SETMASK, &every, &old)

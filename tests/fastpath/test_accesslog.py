@@ -1,8 +1,11 @@
 """accesslog.pyx: whole JSON lines, nothing that breaks a line or a terminal, and never a wait."""
 
+import ast
 import fcntl
 import json
 import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -290,6 +293,84 @@ def test_lines_that_the_disk_refuses_are_counted() -> None:
     assert log.close()
     os.close(full)
     assert (log.written, log.lost) == (0, 2)
+
+
+SMALL_DISK = """
+import resource, sys, time
+from _fastpath.accesslog import AccessLog
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, -1))
+logs = [AccessLog(sys.argv[1]) for _ in range(2)]
+
+
+def settle():
+    for log in logs:
+        while log.written + log.lost < pushed[log]:
+            time.sleep(0.002)
+
+
+pushed = dict.fromkeys(logs, 0)
+for log in logs:
+    for i in range(5):
+        assert log.record({"path": b"/%d" % i + b"x" * 100})
+        pushed[log] += 1
+    settle()
+full = [(log.written, log.lost) for log in logs]
+resource.setrlimit(resource.RLIMIT_FSIZE, (-1, -1))
+for log in reversed(logs):
+    assert log.record({"path": b"/after"})
+    time.sleep(0.05)  # the other one's lines come in between
+assert all(log.close() for log in logs)
+print(full, [(log.written, log.lost) for log in logs])
+"""
+
+
+def test_a_disk_that_fills_within_a_line_tears_that_line_only(path: Path) -> None:
+    """The limit lies in the middle of a line, as the end of a disk does: two workers, one file."""
+    done = subprocess.run(
+        [sys.executable, "-c", SMALL_DISK, str(path)], capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == 0, done.stderr
+    counted = ast.literal_eval(done.stdout.replace("] [", "], ["))
+    raw = path.read_bytes()
+    assert raw.endswith(b"\n")
+    torn, whole = [], []
+    for line in raw.splitlines():
+        try:
+            whole.append(json.loads(line))
+        except ValueError:
+            torn.append(line)
+    assert len(torn) == 1 and torn[0].startswith(b'{"time"')
+    before, after = counted
+    lost = sum(one[1] for one in before)
+    assert lost == 10 - sum(one[0] for one in before) > 2
+    assert [one[1] for one in after] == [one[1] for one in before]
+    # every line that counts as written can be read, and the log says what it lacks
+    assert len(whole) == sum(one[0] for one in after)
+    assert [line["path"] for line in whole if line.get("path") == "/after"] == ["/after"] * 2
+    assert sum(line.get("lost_records", 0) for line in whole) == lost
+
+
+def test_half_a_line_of_somebody_else_is_ended_first(path: Path) -> None:
+    """What a power cut or a full disk left behind."""
+    path.write_bytes(b'{"time":"2026')
+    log = AccessLog(path)
+    log.record({"path": b"/next"})
+    assert log.close()
+    first, second = path.read_bytes().splitlines()
+    assert first == b'{"time":"2026' and json.loads(second)["path"] == "/next"
+
+
+def test_a_file_that_is_not_required_is_opened_when_it_can_be(tmp_path: Path) -> None:
+    path = tmp_path / "later" / "access.log"
+    log = AccessLog(path, required=False)
+    log.record({"path": b"/lost"})
+    wait(lambda: log.lost == 1)
+    path.parent.mkdir()
+    log.record({"path": b"/kept"})
+    assert log.close() and (log.written, log.lost) == (2, 1)
+    told = lines(path)
+    assert told[0]["path"] == "/kept" and told[1]["lost_records"] == 1
 
 
 def test_a_file_that_cannot_be_opened(tmp_path: Path) -> None:

@@ -1,13 +1,13 @@
 """The snippets of docs/headers.md, run against a real edge by independent libraries."""
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import jwt
 import pytest
 
+from tests.kit.node import node
 from tests.kit.origin import RecordingOrigin
 from tests.security.checkpoint import Checkpoint
 from tests.security.rows import A, B
@@ -64,8 +64,6 @@ def test_python(checkpoint: Checkpoint, tmp_path: Path) -> None:
 
 
 def test_node(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    node = shutil.which("node")
-    assert node, "node is missing: make test installs or names it"
     token, other = checkpoint.token(A), checkpoint.token(B)
     code = snippet("js", checkpoint, token)
     keys = keys_file(checkpoint, tmp_path).read_text()
@@ -82,7 +80,7 @@ for (const bad of process.argv.slice(3)) await who(bad).then(
     script.write_text(code)
     (tmp_path / "node_modules").symlink_to(ROOT / "build" / "peers" / "node_modules")
     done = subprocess.run(
-        [node, str(script), token, other, token[:-8] + "AAAAAAAA"],
+        [node(), str(script), token, other, token[:-8] + "AAAAAAAA"],
         capture_output=True, text=True, timeout=30,
     )
     assert done.returncode == 0, done.stdout + done.stderr

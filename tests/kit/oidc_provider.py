@@ -1,7 +1,6 @@
 """The real OpenID provider (npm oidc-provider) as a process, and a person who signs in at it."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
@@ -9,6 +8,7 @@ from urllib.parse import urljoin
 import httpx2
 
 from edge.demo.processes import Child, answers, free_port
+from tests.kit.node import node
 from tests.kit.sign_in import Page
 
 HERE = Path(__file__).parent
@@ -37,9 +37,8 @@ class OpenIDProvider:
         conform: bool = False,
     ) -> None:
         modules = ROOT / "build" / "peers"
-        node = shutil.which("node")
-        assert node and (modules / "node_modules" / "oidc-provider").exists(), (
-            "node or npm's oidc-provider is missing: make test installs or names them"
+        assert (modules / "node_modules" / "oidc-provider").exists(), (
+            "npm's oidc-provider is missing: make test installs or names it"
         )
         self.port = free_port()
         client = {
@@ -59,7 +58,7 @@ class OpenIDProvider:
             "NODE_NO_WARNINGS": "1",
             "CONFORM": "1" if conform else "0",  # 1: claims at the userinfo endpoint only
         }
-        self.child = Child("oidc", [node, str(HERE / "oidc.mjs")], folder / "oidc.log", env)
+        self.child = Child("oidc", [node(), str(HERE / "oidc.mjs")], folder / "oidc.log", env)
         self.child.start()
         well_known = f"{self.issuer}/.well-known/openid-configuration"
         self.child.wait_until(lambda: answers(well_known), "discovery")

@@ -7,6 +7,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from tests.kit.node import node
+
 ROOT = Path(__file__).parent.parent.parent
 SOURCES = ROOT / "tests" / "interop"
 PEERS = ROOT / "build" / "peers"
@@ -45,9 +47,9 @@ def hashicorp() -> list[str]:
 
 def chainsafe() -> list[str]:
     """ChainSafe's end, on Node."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node is None or npm is None:
-        raise Missing("node and npm")
+    npm = shutil.which("npm")
+    if npm is None:
+        raise Missing("npm")
     module = PEERS / "node_modules" / CHAINSAFE
     if not module.exists():
         PEERS.mkdir(parents=True, exist_ok=True)
@@ -58,4 +60,4 @@ def chainsafe() -> list[str]:
         )
         if wrong is not None:
             raise Missing(f"{CHAINSAFE}: {wrong}")
-    return [node, str(SOURCES / "chainsafe" / "peer.mjs"), str(module / "dist/src/index.js")]
+    return [node(), str(SOURCES / "chainsafe" / "peer.mjs"), str(module / "dist/src/index.js")]

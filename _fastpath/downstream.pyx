@@ -39,7 +39,7 @@ import http
 import ipaddress
 import logging
 
-from _fastpath.policy import FactSet as PythonFactSet
+from _fastpath.facts import FactSet as PythonFactSet
 from _fastpath.tls import TlsClientContext
 
 log = logging.getLogger("sekisho.worker")

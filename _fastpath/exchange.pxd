@@ -7,8 +7,9 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from _fastpath.accesslog cimport AccessLog, LogRecord
+from _fastpath.facts cimport Facts, FactSet
 from _fastpath.head cimport Head
-from _fastpath.policy cimport Decision, Facts, FactSet, Permit
+from _fastpath.policy cimport Decision, Permit
 from _fastpath.slice cimport Slice
 from _fastpath.snapshot cimport App, Place, Route, Snapshot
 from _fastpath.jwt cimport Token

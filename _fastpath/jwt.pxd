@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from _fastpath.openssl cimport EVP_PKEY
-from _fastpath.policy cimport FactSet
+from _fastpath.facts cimport FactSet
 from _fastpath.slice cimport Slice
 
 

@@ -13,7 +13,7 @@ from libc.string cimport memset
 from _fastpath.buffer cimport need
 from _fastpath.errors cimport *
 from _fastpath.openssl cimport *
-from _fastpath.policy cimport FactSet
+from _fastpath.facts cimport FactSet
 from _fastpath.slice cimport Slice
 
 import json

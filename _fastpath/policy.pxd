@@ -13,8 +13,11 @@ facts (FactSet.from_claims of the answer) and decide again; without an answer th
 
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from _fastpath.slice cimport Slice
-from _fastpath.snapshot cimport App, Snapshot
+from _fastpath.facts cimport (
+    FACTS_OF_PERSON, Facts, FactSet, facts_address, facts_clear, facts_person, facts_service,
+)
+from _fastpath.limits cimport MAX_RULE_GROUPS
+from _fastpath.snapshot cimport App, Block, Instr, Snapshot
 
 
 cdef enum Verdict:
@@ -32,57 +35,6 @@ cdef enum Truth:
     TRUE_ = 2
 
 
-cdef enum FactState:
-    FACT_UNKNOWN = 0
-    FACT_ABSENT = 1          # known: there is none
-    FACT_KNOWN = 2
-
-
-cdef enum FactKind:          # bits of Decision.missing
-    FACT_EMAIL = 1           # the domain is its part
-    FACT_METHOD = 2          # identity provider
-    FACT_GROUPS = 4
-    FACT_AMR = 8
-    FACT_CLAIM = 16
-    FACT_ADDRESS = 32
-    FACT_SERVICE = 64
-    FACTS_OF_PERSON = 31
-
-
-cdef struct Fact:
-    Slice value              # borrowed from the FactSet (or, for a service token, from the caller)
-    uint64_t hash            # text_hash of value under the snapshot's key
-    uint64_t name            # claims: text_hash of the claim's name
-    Slice name_text
-
-
-cdef struct Person:          # what a token swore; owned by a FactSet
-    uint8_t email_state      # FactState, each
-    uint8_t method_state
-    uint8_t groups_state
-    uint8_t amr_state
-    uint8_t claims_state     # FACT_KNOWN: the names listed are known, every other one is unknown
-    Fact email               # ASCII lower case
-    Fact domain
-    Fact method
-    Fact* groups
-    uint32_t n_groups
-    Fact* amr
-    uint32_t n_amr
-    Fact* claims             # one per (name, value); a known name without a value has value.ptr NULL
-    uint32_t n_claims
-
-
-cdef struct Facts:
-    const Person* person     # NULL: nobody is signed in
-    uint8_t ip[16]           # IPv4 as ::ffff:a.b.c.d
-    uint64_t ip_words[2]     # the same as numbers: high, low
-    bint ip_four             # IPv4, then the address is the low 32 bits
-    uint8_t ip_state
-    uint8_t service_state    # FACT_KNOWN: a service token was proved; else none was
-    Fact service             # its id
-
-
 cdef struct Decision:
     uint8_t verdict
     uint16_t reason          # errors.Reason
@@ -97,25 +49,33 @@ cdef struct Permit:          # only decide() fills it
     uint64_t version         # of the snapshot
 
 
-cdef class FactSet:
-    """The facts that one token swears, hashed once. Owns its strings; immutable but for the hashes."""
-    cdef bytes blob
-    cdef Fact* facts         # one block: groups, amr, claims
-    cdef uint32_t n_facts
-    cdef Person person
-    cdef uint64_t key[2]     # under which the hashes were made
-    cdef void rehash(self, const uint64_t* key) noexcept nogil
-
-
-cdef void facts_clear(Facts* f) noexcept nogil
-cdef void facts_person(Facts* f, Snapshot snapshot, FactSet person) noexcept
-    # f borrows from person: hold the reference while f lives. Re-hashes when the snapshot's key is another.
-cdef void facts_address(Facts* f, const uint8_t* ip16) noexcept nogil
-    # 16 bytes, network order; NULL = unknown (a malformed X-Forwarded-For of a trusted proxy).
-cdef void facts_service(Facts* f, Snapshot snapshot, Slice token_id) noexcept nogil
-    # f borrows token_id.
 cdef void decide(Snapshot snapshot, const App* app, const Facts* f, Decision* out, Permit* permit) noexcept nogil
     # Always fills out. permit (may not be NULL) is zero unless the verdict is ALLOW, BYPASS or SERVICE.
 cdef void admit_preflight(Snapshot snapshot, const App* app, Decision* out, Permit* permit) noexcept nogil
     # For a CORS preflight, which browsers send without credentials: a BYPASS permit where the application says
     # options_preflight_bypass, else DENY.
+cdef bint could_allow(const App* app, const Facts* f) noexcept nogil
+    # True unless every allow policy is false or stands behind a deny policy that is true.
+
+
+# The parts of a decision, for explain.pyx, which asks for each rule and policy apart.
+
+cdef enum:                   # what a criterion returns: the number of the rule that is true, or
+    NO = -1                  # false
+    UNSURE = -2              # unknown: Run.missing says why
+
+
+cdef struct Run:             # one decision on the stack
+    const App* app
+    const Facts* f
+    uint32_t missing         # FactKind bits asked for in vain, of the block being evaluated
+    bint damaged             # an instruction that nobody knows
+    uint8_t memo[MAX_RULE_GROUPS]        # Truth + 1 of each rule group, 0 = not yet asked
+    uint8_t memo_missing[MAX_RULE_GROUPS]
+
+
+cdef void start(Run* run, const App* app, const Facts* f) noexcept nogil
+cdef int32_t ask(Run* run, const Instr* i) noexcept nogil
+    # One instruction: its rule's number, NO or UNSURE.
+cdef int block_truth(Run* run, const Block* b, int32_t* matched) noexcept nogil
+    # Truth of a policy or group; matched (may be NULL): the lowest include rule that is true.

@@ -3,10 +3,6 @@
 decide() allocates nothing, can't raise and ends: every instruction of an application runs at most once (rule groups
 remember their truth), and groups nest at most MAX_GROUP_DEPTH deep, both checked when the snapshot was loaded."""
 
-import ipaddress
-
-cimport cython
-from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
 from _fastpath.errors cimport (
@@ -20,11 +16,21 @@ from _fastpath.errors cimport (
     R_POLICY_NO_MATCH,
     R_POLICY_NONE,
     R_POLICY_SERVICE_ADMITTED,
-    reason_name,
 )
-from _fastpath.limits cimport MAX_RULE_GROUPS
-from _fastpath.route cimport text_hash
-from _fastpath.slice cimport slice_bytes, slice_of
+from _fastpath.facts cimport (
+    FACT_ABSENT,
+    FACT_ADDRESS,
+    FACT_AMR,
+    FACT_CLAIM,
+    FACT_EMAIL,
+    FACT_GROUPS,
+    FACT_KNOWN,
+    FACT_METHOD,
+    FACT_UNKNOWN,
+    FACTS_OF_PERSON,
+    Fact,
+    is_four,
+)
 from _fastpath.snapshot cimport (
     APP_HAS_ALLOW,
     APP_OPTIONS_BYPASS,
@@ -45,33 +51,14 @@ from _fastpath.snapshot cimport (
     POLICY_ALLOW,
     POLICY_BYPASS,
     POLICY_DENY,
-    Block,
-    Instr,
-    Place,
     Range4,
     Range6,
     Slot,
     Table,
-    application_dict,
-    route_dict,
 )
 
 
 # -- one rule ---------------------------------------------------------------------------------------------------------
-
-cdef enum:                   # what a criterion returns: the number of the rule that is true, or
-    NO = -1                  # false
-    UNSURE = -2              # unknown: Run.missing says why
-
-
-cdef struct Run:             # one decision on the stack
-    const App* app
-    const Facts* f
-    uint32_t missing         # FactKind bits asked for in vain, of the block being evaluated
-    bint damaged             # an instruction that nobody knows
-    uint8_t memo[MAX_RULE_GROUPS]        # Truth + 1 of each rule group, 0 = not yet asked
-    uint8_t memo_missing[MAX_RULE_GROUPS]
-
 
 ctypedef int32_t (*Criterion)(Run* run, const Instr* i) noexcept nogil
 
@@ -112,15 +99,20 @@ cdef inline bint filtered(const Instr* i, uint64_t bits) noexcept nogil:
     return not (words[bits >> 63] >> (bits >> 57 & 63) & 1)
 
 
-cdef inline int32_t listed(Run* run, const Instr* i, const Fact* fact) noexcept nogil:
-    """The rule that names this value, or NO."""
+cdef int32_t probe(Run* run, const Instr* i, const Fact* fact) noexcept nogil:
+    """The rule that names this value, or NO, where `listed` couldn't say so at once."""
     cdef int32_t rule
     if i.flags & INSTR_ONE:
         return i.rule if same(fact, run.app.base + i.text, i.text_len, i.hash) else NO
-    if filtered(i, fact.hash):
-        return NO
     rule = set_find(run.app.tables[i.table], fact)
     return i.rule + rule if rule >= 0 else NO
+
+
+cdef inline int32_t listed(Run* run, const Instr* i, const Fact* fact) noexcept nogil:
+    """The rule that names this value, or NO. Small on purpose: a miss, the usual answer, calls nothing."""
+    if i.hash != fact.hash if i.flags & INSTR_ONE else filtered(i, fact.hash):
+        return NO
+    return probe(run, i, fact)
 
 
 cdef inline int32_t any_listed(Run* run, const Instr* i, const Fact* facts, uint32_t n) noexcept nogil:
@@ -261,26 +253,31 @@ cdef int32_t find6(const Table* t, const uint64_t* address) noexcept nogil:
     return at.rule if not_above(at.first, address) and not_above(address, at.last) else NO
 
 
-cdef int32_t address(Run* run, const Instr* i) noexcept nogil:
+cdef int32_t find_address(Run* run, const Instr* i) noexcept nogil:
     cdef const Facts* f = run.f
     cdef const uint8_t* one
     cdef int32_t rule
-    if f.ip_state != FACT_KNOWN:
-        run.missing |= FACT_ADDRESS
-        return UNSURE
     if i.flags & INSTR_ONE:
         # An IPv6 range that reaches over the mapped addresses means IPv6 only.
         one = run.app.base + i.text
         if memcmp(one, f.ip, 16) <= 0 and memcmp(f.ip, one + 16, 16) <= 0 and f.ip_four == is_four(one):
             return i.rule
         return NO
-    if filtered(i, f.ip_words[1] << 32 if f.ip_four else f.ip_words[0]):
-        return NO
     if f.ip_four:
         rule = find4(run.app.tables[i.table], <uint32_t>f.ip_words[1])
     else:
         rule = find6(run.app.tables[i.table], f.ip_words)
     return i.rule + rule if rule >= 0 else NO
+
+
+cdef int32_t address(Run* run, const Instr* i) noexcept nogil:
+    cdef const Facts* f = run.f
+    if f.ip_state != FACT_KNOWN:
+        run.missing |= FACT_ADDRESS
+        return UNSURE
+    if not i.flags & INSTR_ONE and filtered(i, f.ip_words[1] << 32 if f.ip_four else f.ip_words[0]):
+        return NO
+    return find_address(run, i)
 
 
 cdef int32_t service_token(Run* run, const Instr* i) noexcept nogil:
@@ -322,7 +319,7 @@ CRITERIA[<int>OP_ANY_SERVICE_TOKEN] = any_service_token
 CRITERIA[<int>OP_GROUP] = group
 
 
-cdef inline int32_t ask(Run* run, const Instr* i) noexcept nogil:
+cdef int32_t ask(Run* run, const Instr* i) noexcept nogil:
     return CRITERIA[i.op if i.op < OP_COUNT else OP_NONE](run, i)
 
 
@@ -471,378 +468,3 @@ cdef bint could_allow(const App* app, const Facts* f) noexcept nogil:
         elif truth == TRUE_:
             return False
     return False
-
-
-# -- facts ------------------------------------------------------------------------------------------------------------
-
-cdef void facts_clear(Facts* f) noexcept nogil:
-    memset(f, 0, sizeof(Facts))
-
-
-cdef void facts_person(Facts* f, Snapshot snapshot, FactSet person) noexcept:
-    if person.key[0] != snapshot.key[0] or person.key[1] != snapshot.key[1]:
-        person.rehash(snapshot.key)
-    f.person = &person.person
-
-
-cdef uint64_t big(const uint8_t* p) noexcept nogil:
-    cdef uint64_t value = 0
-    cdef int k
-    for k in range(8):
-        value = value << 8 | p[k]
-    return value
-
-
-cdef bint is_four(const uint8_t* p) noexcept nogil:
-    """An IPv4 address, in the IPv4-mapped form that every address of that family has here (C09)."""
-    return big(p) == 0 and big(p + 8) >> 32 == 0xffff
-
-
-cdef void facts_address(Facts* f, const uint8_t* ip16) noexcept nogil:
-    if ip16 == NULL:
-        f.ip_state = FACT_UNKNOWN
-        return
-    memcpy(f.ip, ip16, 16)
-    f.ip_words[0], f.ip_words[1] = big(ip16), big(ip16 + 8)
-    f.ip_four = is_four(ip16)
-    f.ip_state = FACT_KNOWN
-
-
-cdef void facts_service(Facts* f, Snapshot snapshot, Slice token_id) noexcept nogil:
-    f.service_state = FACT_KNOWN
-    f.service.value = token_id
-    f.service.hash = text_hash(snapshot.key, token_id.ptr, token_id.len)
-
-
-# The kinds of a person's facts, as explain and `partial` name them.
-KINDS = {"email": FACT_EMAIL, "idp": FACT_METHOD, "groups": FACT_GROUPS, "amr": FACT_AMR, "claims": FACT_CLAIM,
-         "ip": FACT_ADDRESS, "service_token": FACT_SERVICE}
-
-
-def fold(str text) -> bytes:
-    """Return text in UTF-8 with A-Z in lower case and nothing else changed: how e-mail addresses are compared (M09)."""
-    return text.encode().lower()         # bytes.lower() folds ASCII alone
-
-
-def email_parts(address) -> tuple | None:
-    """Return (address, domain) as compared, or None when this is no address: one @, something on both sides of it."""
-    if not isinstance(address, str) or address.count("@") != 1:
-        return None
-    folded = fold(address)
-    local, domain = folded.split(b"@")
-    return (folded, domain) if local and domain else None
-
-
-cdef list value_texts(object value):
-    """The texts that a claim's value stands for: a list has many; what is neither text, number nor truth value has none."""
-    texts = []
-    for one in value if isinstance(value, (list, tuple)) else [value]:
-        if isinstance(one, bool):
-            texts.append("true" if one else "false")
-        elif isinstance(one, (str, int, float)):
-            texts.append(str(one))
-    return texts
-
-
-cdef int state_of(object value) except -1:
-    """FACT_KNOWN for a value, FACT_ABSENT for None; `...` stands for a fact that nobody told."""
-    return FACT_UNKNOWN if value is ... else (FACT_ABSENT if value is None else FACT_KNOWN)
-
-
-cdef list text_list(object value, str what):
-    if value is ... or value is None:
-        return []
-    if isinstance(value, str) or not all(isinstance(v, str) for v in value):
-        raise ValueError(f"{what} is a list of texts")
-    return list(value)
-
-
-@cython.final
-cdef class FactSet:
-    """The facts that one token swears, hashed once. Owns its strings; immutable but for the hashes."""
-
-    def __cinit__(self):
-        self.facts = NULL
-        self.n_facts = 0
-        self.key[0] = self.key[1] = 0
-        memset(&self.person, 0, sizeof(Person))
-
-    def __init__(self, *, email=..., idp=..., groups=..., amr=..., claims=...):
-        """Facts that are not given are unknown; None means that there is none."""
-        cdef Fact* at
-        cdef Person* p = &self.person
-        cdef const uint8_t* text
-        parts = email_parts(email)
-        group_list, amr_list = text_list(groups, "groups"), text_list(amr, "amr")
-        for name, value in (("email", email), ("idp", idp)):
-            if not (value is ... or value is None or isinstance(value, str)):
-                raise ValueError(f"{name} is a text")
-        if not (claims is ... or claims is None or isinstance(claims, dict)):
-            raise ValueError("claims is a map")
-        pairs = []                       # (name, value | None)
-        for name, value in (claims if isinstance(claims, dict) else {}).items():
-            for one in value_texts(value) or [None]:
-                pairs.append((name, one))
-        texts = [*(parts or ()), *([idp] if isinstance(idp, str) else ()), *group_list, *amr_list]
-        for pair in pairs:
-            texts.extend([part for part in pair if part is not None])
-        self.blob = b"".join([t if isinstance(t, bytes) else t.encode() for t in texts])
-        self.n_facts = <uint32_t>(len(group_list) + len(amr_list) + len(pairs))
-        self.facts = <Fact*>calloc(self.n_facts if self.n_facts else 1, sizeof(Fact))
-        if self.facts == NULL:
-            raise MemoryError()
-        text = <const uint8_t*>self.blob
-        # An address that can't be read is unknown rather than absent: no exclude may take it for somebody else's.
-        p.email_state = state_of(email) if parts or not isinstance(email, str) else FACT_UNKNOWN
-        if parts:
-            text = take(&p.email.value, text, len(parts[0]))
-            text = take(&p.domain.value, text, len(parts[1]))
-        p.method_state = state_of(idp)
-        if isinstance(idp, str):
-            text = take(&p.method.value, text, len(idp.encode()))
-        at = self.facts
-        p.groups, p.n_groups, p.groups_state = at, <uint32_t>len(group_list), state_of(groups)
-        for one in group_list:
-            text = take(&at.value, text, len(one.encode()))
-            at += 1
-        p.amr, p.n_amr, p.amr_state = at, <uint32_t>len(amr_list), state_of(amr)
-        for one in amr_list:
-            text = take(&at.value, text, len(one.encode()))
-            at += 1
-        p.claims, p.n_claims, p.claims_state = at, <uint32_t>len(pairs), state_of(claims)
-        for name, value in pairs:
-            text = take(&at.name_text, text, len(name.encode()))
-            if value is not None:
-                text = take(&at.value, text, len(value.encode()))
-            at += 1
-        self.rehash(self.key)
-
-    def __dealloc__(self):
-        free(self.facts)                 # exactly as many as the token swears; see Snapshot for rule 5
-
-    @staticmethod
-    def from_claims(dict claims) -> FactSet:
-        """Build from a token's claims (or the answer to a question, which has the same shape).
-
-        What the token lacks, or names in sekisho.partial, is unknown. Raises ValueError on wrong types."""
-        own = claims.get("sekisho")
-        own = {} if own is None else own
-        if not isinstance(own, dict):
-            raise ValueError("sekisho is a map")
-        facts = {"email": claims.get("email", ...) or None if "email" in claims else ..., "claims": claims.get("custom", ...)}
-        facts.update((name, own[name]) for name in ("idp", "groups", "amr") if name in own)
-        for name in own.get("partial") or ():
-            facts.pop("claims" if name == "custom" else name, None)
-        return FactSet(**facts)
-
-    cdef void rehash(self, const uint64_t* key) noexcept nogil:
-        cdef uint32_t i
-        self.key[0], self.key[1] = key[0], key[1]
-        hash_fact(key, &self.person.email)
-        hash_fact(key, &self.person.domain)
-        hash_fact(key, &self.person.method)
-        for i in range(self.n_facts):
-            hash_fact(key, &self.facts[i])
-
-
-cdef const uint8_t* take(Slice* slot, const uint8_t* text, size_t n) noexcept:
-    slot[0] = slice_of(text, n)
-    return text + n
-
-
-cdef void hash_fact(const uint64_t* key, Fact* fact) noexcept nogil:
-    fact.hash = text_hash(key, fact.value.ptr, fact.value.len)
-    fact.name = text_hash(key, fact.name_text.ptr, fact.name_text.len)
-
-
-# -- doors for Python -------------------------------------------------------------------------------------------------
-
-VERDICTS = ("deny", "allow", "login", "bypass", "service", "unavailable")
-TRUTHS = ("unknown", "false", "true")
-DECISIONS = ("", "allow", "deny", "bypass", "non_identity")
-OPS = ("unknown", "everyone", "email", "email_domain", "ip", "login_method", "idp_group", "oidc", "auth_method",
-       "service_token", "any_valid_service_token", "group")
-
-
-@cython.final
-cdef class Asker:
-    """Facts from a dict, alive as long as this object: {"email", "idp", "groups", "amr", "claims", "ip",
-    "service_token"}. Missing = unknown, None = there is none. Somebody is signed in when any fact of a person is a key,
-    or "signed_in" is true. A service token that is not given is none."""
-    cdef Facts f
-    cdef FactSet person
-    cdef bytes token
-
-    def __init__(self, Snapshot snapshot, dict facts):
-        cdef bytes packed
-        unknown = facts.keys() - KINDS.keys() - {"signed_in"}
-        if unknown:
-            raise ValueError(f"no such fact: {sorted(unknown)[0]}")
-        facts_clear(&self.f)
-        person = {k: facts[k] for k in ("email", "idp", "groups", "amr", "claims") if k in facts}
-        if facts.get("signed_in", bool(person)):
-            self.person = FactSet(**person)
-            facts_person(&self.f, snapshot, self.person)
-        if facts.get("ip") is not None:
-            packed = address_bytes(facts["ip"])
-            facts_address(&self.f, packed)
-        if facts.get("service_token") is not None:
-            self.token = facts["service_token"].encode()
-            facts_service(&self.f, snapshot, slice_of(<const uint8_t*>self.token, len(self.token)))
-
-
-def address_bytes(str text) -> bytes:
-    """Return the 16 bytes of an IP address, IPv4 in its mapped form; raises ValueError."""
-    found = ipaddress.ip_address(text.partition("%")[0])
-    return found.packed if found.version == 6 else b"\0" * 10 + b"\xff\xff" + found.packed
-
-
-cdef dict decision_dict(const Decision* d, const Permit* permit):
-    return {
-        "verdict": VERDICTS[d.verdict], "reason": reason_name(d.reason).decode(),
-        "policy": d.policy if d.policy >= 0 else None, "rule": d.rule if d.rule >= 0 else None,
-        "missing": [name for name, bit in KINDS.items() if d.missing & bit],
-        "permit": permit.application != 0,
-    }
-
-
-cdef Place place_of(Snapshot snapshot, bytes host, bytes path):
-    cdef Place place
-    snapshot.find(slice_of(<const uint8_t*>host, len(host)), slice_of(<const uint8_t*>path, len(path)), &place)
-    return place
-
-
-cdef bytes wire_text(object text):
-    return text if isinstance(text, bytes) else text.encode()
-
-
-def judge(Snapshot snapshot, host, path, dict facts) -> dict:
-    """Return {"verdict", "reason", "policy", "rule", "missing", "permit"} for a normalised host and path."""
-    cdef Place place = place_of(snapshot, wire_text(host), wire_text(path))
-    cdef Asker asker = Asker(snapshot, facts)
-    cdef Decision d
-    cdef Permit permit
-    decide(snapshot, place.app, &asker.f, &d, &permit)
-    return decision_dict(&d, &permit)
-
-
-def judge_preflight(Snapshot snapshot, host, path) -> dict:
-    """Return what judge returns, for a CORS preflight."""
-    cdef Place place = place_of(snapshot, wire_text(host), wire_text(path))
-    cdef Decision d
-    cdef Permit permit
-    admit_preflight(snapshot, place.app, &d, &permit)
-    return decision_dict(&d, &permit)
-
-
-def judge_repeatedly(Snapshot snapshot, host, path, dict facts, uint64_t times) -> int:
-    """Decide that many times without Python in between, for the benchmark; returns how many were admitted."""
-    cdef Place place = place_of(snapshot, wire_text(host), wire_text(path))
-    cdef Asker asker = Asker(snapshot, facts)
-    cdef Decision d
-    cdef Permit permit
-    cdef uint64_t _n, admitted = 0
-    with nogil:
-        for _n in range(times):
-            decide(snapshot, place.app, &asker.f, &d, &permit)
-            admitted += permit.application != 0
-    return admitted
-
-
-def find_repeatedly(Snapshot snapshot, host, path, uint64_t times) -> int:
-    """Find host and path that many times, for the benchmark; returns how often an application was found."""
-    cdef bytes h = wire_text(host), p = wire_text(path)
-    cdef Slice host_slice = slice_of(<const uint8_t*>h, len(h)), path_slice = slice_of(<const uint8_t*>p, len(p))
-    cdef Place place
-    cdef uint64_t _n, found = 0
-    with nogil:
-        for _n in range(times):
-            snapshot.find(host_slice, path_slice, &place)
-            found += place.app != NULL
-    return found
-
-
-def may_allow(Snapshot snapshot, host, path, dict facts) -> bool:
-    """Tell whether an allow policy of this application could still be true: facts that are not given may turn out any way.
-
-    With only e-mail, sign-in method and address given this decides whether a PIN is worth sending."""
-    cdef Place place = place_of(snapshot, wire_text(host), wire_text(path))
-    cdef Asker asker = Asker(snapshot, dict(facts, signed_in=True))
-    return place.app != NULL and could_allow(place.app, &asker.f)
-
-
-cdef dict explain_rules(Snapshot snapshot, Run* run, uint32_t first, uint32_t n):
-    cdef uint32_t j
-    cdef int32_t rule
-    cdef const Instr* i
-    rules = []
-    for j in range(n):
-        i = &run.app.instrs[first + j]
-        rule = ask(run, i)
-        rules.append({
-            "rule": j, "criterion": OPS[i.op if i.op < OP_COUNT else 0],
-            "text": slice_bytes(snapshot.text_of(run.app, first + j)).decode(),
-            "truth": "true" if rule >= 0 else ("false" if rule == NO else "unknown"),
-        })
-    return {"rules": rules}
-
-
-cdef dict explain_block(Snapshot snapshot, Run* run, const Block* b):
-    cdef uint32_t first = b.plain
-    cdef int32_t matched = NO
-    cdef int truth
-    cdef uint32_t missing
-    run.missing = 0
-    truth = block_truth(run, b, &matched)
-    missing = run.missing
-    told = {
-        "number": b.number, "name": slice_bytes(slice_of(run.app.base + b.name, b.name_len)).decode(),
-        "id": slice_bytes(slice_of(run.app.base + b.ident, b.ident_len)).decode(),
-        "decision": DECISIONS[b.decision], "truth": TRUTHS[truth],
-        "rule": matched if truth == TRUE_ else None,
-        "missing": [name for name, bit in KINDS.items() if missing & bit],
-        "session_duration": b.session_duration if b.session_duration >= 0 else run.app.session_duration,
-    }
-    for section, n in (("include", b.n_plain_include), ("require", b.n_plain_require), ("exclude", b.n_plain_exclude)):
-        told[section] = explain_rules(snapshot, run, first, n)["rules"]
-        first += <uint32_t>n
-    return told
-
-
-def explain(Snapshot snapshot, host, path, dict facts) -> dict:
-    """Return what judge returns, and why.
-
-    {"verdict", "reason", "policy" (its number as written), "policy_name", "rule", "missing", "permit",
-     "session_duration" (seconds: the deciding policy's, or the application's), "host_known",
-     "application": dict | None, "route": dict | None,
-     "policies": [{"number", "name", "id", "decision", "truth", "rule", "missing", "session_duration", "reached",
-                   "include"|"require"|"exclude": [{"rule", "criterion", "text", "truth"}]}]}   in the order of evaluation.
-    host and path are normalised text or bytes; facts as Asker takes them."""
-    cdef Place place = place_of(snapshot, wire_text(host), wire_text(path))
-    cdef Asker asker = Asker(snapshot, facts)
-    cdef Decision d
-    cdef Permit permit
-    cdef Run run
-    cdef uint32_t j
-    decide(snapshot, place.app, &asker.f, &d, &permit)
-    told = decision_dict(&d, &permit)
-    told["host_known"] = bool(place.host_known)
-    told["application"] = application_dict(place.app) if place.app != NULL else None
-    told["route"] = route_dict(place.route) if place.route != NULL else None
-    told["policies"] = []
-    told["policy_name"] = told["session_duration"] = None
-    if place.app == NULL:
-        return told
-    told["session_duration"] = place.app.session_duration
-    start(&run, place.app, &asker.f)
-    reached = True
-    for j in range(place.app.n_policies):
-        policy = explain_block(snapshot, &run, &place.app.policies[j])
-        if policy["decision"] in ("allow", "deny") and (asker.f.person == NULL or asker.f.service_state == FACT_KNOWN):
-            reached = False
-        policy["reached"] = reached
-        told["policies"].append(policy)
-        if policy["number"] == told["policy"]:
-            told["policy_name"], told["session_duration"] = policy["name"], policy["session_duration"]
-            reached = False
-    return told

@@ -23,7 +23,9 @@ ROOMS = (
     "token",
     "revocations",
     "servicetoken",
+    "facts",
     "policy",
+    "explain",
 )  # these must be at 100 %
 TESTS = ["tests/fastpath", "tests/fuzz"]
 ROOT = Path(__file__).parents[1]

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from _fastpath.policy import find_repeatedly, judge, judge_repeatedly
+from _fastpath.explain import find_repeatedly, judge, judge_repeatedly
 from _fastpath.snapshot import Snapshot
 from bench.figure import Bar, Figure
 from edge.config import Workshop

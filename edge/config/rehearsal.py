@@ -8,8 +8,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from _fastpath.errors import WireError
+from _fastpath.explain import explain
 from _fastpath.head import normal_host, normal_path
-from _fastpath.policy import explain
 from _fastpath.snapshot import Snapshot
 from edge.config.compile import ConfigRefused, compile_snapshot
 from edge.config.load import load
@@ -61,7 +61,7 @@ class Rehearsal:
         self.providers = sorted(self.world.provider_ids)
 
     def explain(self, url: str, facts: Mapping[str, Any]) -> dict[str, Any]:
-        """Return _fastpath.policy.explain's answer; facts name the method as the configuration
+        """Return _fastpath.explain.explain's answer; facts name the method as the configuration
         does."""
         host, path = self.place(url)
         known = {key: value for key, value in facts.items() if key != "method"}

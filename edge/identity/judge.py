@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from _fastpath.policy import explain, may_allow
+from _fastpath.explain import explain, may_allow
 from _fastpath.snapshot import Snapshot
 from edge.identity.world import Facts, Judgement
 

@@ -8,14 +8,10 @@ from typing import Any
 
 import pytest
 
-from _fastpath.policy import (
-    FactSet,
-    email_parts,
+from _fastpath.explain import (
     explain,
-    find_repeatedly,
     judge,
     judge_preflight,
-    judge_repeatedly,
     may_allow,
 )
 from _fastpath.snapshot import Snapshot
@@ -267,12 +263,6 @@ def test_only_the_exact_domain_matches(email: str | None, known: bool) -> None:
     assert (decided(policies, {**ADA, "email": email})[0] == "allow") == known
 
 
-def test_email_parts() -> None:
-    assert email_parts("Ada@Example.COM") == (b"ada@example.com", b"example.com")
-    assert email_parts("ÄDA@x") == ("Äda@x".encode(), b"x")
-    assert email_parts(None) is None
-
-
 def test_a_claim_has_texts() -> None:
     policies = [{"decision": "allow", "include": [{"oidc": {"claim_name": "level", "claim_value": v}}
                                                   for v in ("7", "true", "1.5", "x")]}]  # fmt: skip
@@ -337,35 +327,6 @@ def test_preflight() -> None:
     assert not judge_preflight(shot, "b.example.com", "/")["permit"]
 
 
-# -- the person's facts
-
-
-def test_facts_from_a_token() -> None:
-    policies = [
-        {
-            "decision": "allow",
-            "include": [{"idp_group": "staff"}, {"oidc": {"claim_name": "r", "claim_value": "x"}}],
-        }
-    ]
-    shot = compiled(applications=[application(policies)])
-    claims = {
-        "email": "a@b.c", "custom": {"r": "x"},
-        "sekisho": {"idp": "sso", "groups": ["staff"], "amr": ["mfa"], "partial": ["groups", "custom"]},
-    }  # fmt: skip
-    FactSet.from_claims(claims)
-    FactSet.from_claims({"sub": "x"})
-    FactSet.from_claims({"email": "", "sekisho": None})
-    for wrong in (
-        {"sekisho": []}, {"custom": "x"}, {"sekisho": {"groups": "staff"}}, {"sekisho": {"groups": [1]}},
-        {"sekisho": {"idp": 1}}, {"email": 7}, {"sekisho": {"amr": [None]}}, {"sekisho": {"groups": 7}},
-        {"email": "\ud800@x.y"},
-    ):  # fmt: skip
-        with pytest.raises((ValueError, TypeError)):
-            FactSet.from_claims(wrong)
-    with pytest.raises(ValueError, match="no such fact: mail"):
-        judge(shot, HOST, "/", {"mail": "a@b.c"})
-
-
 # -- Q04: a request keeps the snapshot that it began with
 
 
@@ -400,11 +361,3 @@ def test_a_change_is_old_or_new_never_mixed() -> None:
         stop.set()
         thread.join()
     assert len(seen) == 2
-
-
-def test_repetition_for_the_benchmark() -> None:
-    shot = compiled(applications=[application([ALLOW_ADA])])
-    assert judge_repeatedly(shot, HOST, "/", ADA, 10) == 10
-    assert judge_repeatedly(shot, HOST, "/", {}, 10) == 0
-    assert find_repeatedly(shot, HOST, "/", 10) == 10
-    assert find_repeatedly(shot, "x.example.com", "/", 10) == 0

@@ -16,7 +16,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from _fastpath.policy import explain, judge, may_allow
+from _fastpath.explain import explain, judge, may_allow
 from _fastpath.snapshot import Snapshot
 from edge.config import Loaded, compile_snapshot
 from edge.config.listitems import ListItems

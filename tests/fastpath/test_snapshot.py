@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from _fastpath.policy import explain, judge
+from _fastpath.explain import explain, judge
 from _fastpath.snapshot import (
     DIGEST_AT,
     HEADER_SIZE,

@@ -11,7 +11,7 @@ JSON, on good ones."""
 import hashlib
 import json
 
-from _fastpath.policy import explain, judge, may_allow
+from _fastpath.explain import explain, judge, may_allow
 from _fastpath.snapshot import DIGEST_AT, HEADER_SIZE, Snapshot, SnapshotDamaged
 from tests.kit.policy_cases import application, compiled_bytes
 

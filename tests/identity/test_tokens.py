@@ -129,7 +129,7 @@ async def test_workers_read_what_is_minted(
     tokens: Tokens, keys: KeyStore, clock: ManualClock
 ) -> None:
     """The compiled verifier takes our tokens, and takes `partial` as unknown."""
-    from _fastpath.policy import FactSet
+    from _fastpath.facts import FactSet
 
     token = mint(tokens, application(groups=True), session(groups=["g" * 50] * 100))
     claims = tokens.read(WORLD, token, kind="app", aud=AUD)

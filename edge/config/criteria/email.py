@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from _fastpath.policy import email_parts
+from _fastpath.facts import email_parts
 from edge.config.criteria.criterion import EMAIL, Ask, Criterion, Kind, World, one_text, text_schema
 from edge.config.scalars import wrong
 

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from _fastpath.policy import fold
+from _fastpath.facts import fold
 from edge.config.criteria.criterion import (
     EMAIL_DOMAIN,
     Ask,

@@ -161,7 +161,7 @@ class Sessions:
                 host=host,
                 meta=destination.meta,
                 redirect=destination.redirect,
-                lifetime=max(lifetime, SHORTEST),
+                lifetime=lifetime or SHORTEST,
                 expires=now + CODE_LIFE,
             )
         )

@@ -336,6 +336,16 @@ async def test_k14_clock_set_back(place: Place) -> None:
     assert (await browser.get(LOGIN + "/cdn-cgi/access/get-identity")).status == 401
 
 
+@pytest.mark.parametrize(("given", "lasts"), [(2, 2), (59, 59), (61, 61), (0, 60)])
+async def test_a_short_session_lasts_as_long_as_it_says(
+    place: Place, given: int, lasts: int
+) -> None:
+    """0 means used once, for which a minute is enough; every other duration is what was written."""
+    place.judge.durations["wiki.example.com"] = given
+    claims = claims_of((await signed_in(place)).jar["wiki.example.com"]["CF_Authorization"])
+    assert claims["exp"] - claims["iat"] == lasts
+
+
 async def test_durations(place: Place) -> None:
     """The policy's duration goes before the application's; 0 needs a sign-in that is fresh."""
     place.judge.durations["grafana.example.com"] = 900

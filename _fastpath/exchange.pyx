@@ -673,15 +673,14 @@ cdef class Exchange:
         login = b"%s://%s%s%slogin/%s?kid=%s&redirect_url=%s&meta=%s" % (
             self.live.scheme, self.live.auth_domain, self.live.suffix, ACCESS, host, slice_bytes(app.aud),
             quote(target, safe="/").encode(), digest)
-        cookies = self.clear_cookies(app)
+        # A program's page gets it, too: when it follows login_url, only this lets the browser come back signed in (K08).
+        cookies = self.clear_cookies(app) + (
+            b"Set-Cookie: CF_AppSession=" + nonce + b"; Path=/; Max-Age=86400; Secure; HttpOnly; SameSite=Lax\r\n")
         if self.reason == 0:
             self.reason = R_LOGIN_NEEDED
         if self.navigation and not (app.flags & APP_SERVICE_401 and h.count[<int>F_SEC_FETCH_MODE] == 0):
             self.status = 302
-            self.fields = (NO_STORE + cookies + b"Location: " + login + b"\r\n"
-                           + b"Set-Cookie: CF_AppSession=" + nonce
-                           + b"; Path=/; Max-Age=86400; Secure; HttpOnly; SameSite=Lax\r\n"
-                           + b"Vary: Accept, Cookie\r\n")
+            self.fields = NO_STORE + cookies + b"Location: " + login + b"\r\nVary: Accept, Cookie\r\n"
             self.body = b""
             return STEP_ANSWER
         self.status = 401

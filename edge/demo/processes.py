@@ -35,6 +35,11 @@ def free_port(wanted: int = 0) -> int:
     raise OSError("no free port on 127.0.0.1")
 
 
+def crowding() -> float:
+    """How many times longer things take here than on a machine with nothing else to do (≥ 1)."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
 class Child:
     """One program of ours, its output in a log file. Dies with us, however we die."""
 

@@ -12,9 +12,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from edge.demo.processes import crowding
 from edge.server.folder import Folder
 from edge.server.plan import Listener, Plan
 
+__all__ = [
+    "BareNode", "TooSlow", "alive", "crowding", "free_port", "wait_until"
+]
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -33,11 +37,6 @@ def wait_until(true: Callable[[], Any], limit: float = 5.0, what: str = "") -> A
         if time.monotonic() > end:
             raise AssertionError(f"not within {limit} s: {what or true}")
         time.sleep(0.01)
-
-
-def crowding() -> float:
-    """How many times longer things take here than on a machine with nothing else to do (≥ 1)."""
-    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def free_port() -> int:

@@ -82,6 +82,7 @@ class Checkpoint:
         self.edge.start()
         self.tls = ssl.create_default_context(cadata=self.authority.pem().decode())
         self._visitor: Visitor | None = None
+        self.refusals: list[tuple[str, str, int]] = []   # row, request id, status: each owes a log line
 
     def close(self) -> None:
         self.edge.stop()
@@ -106,6 +107,21 @@ class Checkpoint:
         if self._visitor is None:
             self._visitor = asyncio.run(self._sign_in())
         return self._visitor
+
+    def fresh(self, *hosts: str) -> Visitor:
+        """Return a browser of alice's with sessions of its own at these hosts, from the sign-in that she
+        has: it costs no mail, of which there are five an hour (O10)."""
+        visitor = Visitor(self.plain_port)
+        visitor.jar["login.sekisho.localhost"] = dict(self.visitor().jar["login.sekisho.localhost"])
+
+        async def enter() -> None:
+            for host in hosts:
+                reply = await visitor.get(self.url(host), follow=True)
+                assert reply.status == 200, f"{reply.status} at {reply.url}"
+
+        asyncio.run(enter())
+        self.origin.clear()
+        return visitor
 
     def forget_visitor(self) -> None:
         """The session was ended: the next test that needs one signs in anew."""
@@ -143,6 +159,7 @@ class Checkpoint:
             answer = c.answer(timeout=row.wait)
             assert answer.status in row.status, f"{answer.status}: {answer.body[:200]!r}"
             assert (answer.get("connection") or "").lower() == "close"
+            self.refusals.append((f"{row.id} {row.note}", answer.get("cf-ray") or "", answer.status))
             rest = c.closed()
             assert rest is not None, "the connection stayed open"
             assert rest == b"", f"more than one answer: {rest[:200]!r}"
@@ -173,6 +190,27 @@ class Checkpoint:
         path = self.folder / "access.log"
         lines = path.read_text().splitlines() if path.exists() else []
         return [json.loads(line) for line in lines[since:]]
+
+    def line(self, ray: str, patience: float = 3.0) -> dict[str, object]:
+        """Return the one log line of the request with this id (`CF-Ray` of its answer)."""
+        deadline = time.monotonic() + patience
+        while True:
+            found = [line for line in self.log() if line["id"] == ray]
+            if found:
+                assert len(found) == 1, found
+                return found[0]
+            assert time.monotonic() < deadline, f"no log line of request {ray}"
+            time.sleep(0.02)
+
+    def unlogged(self) -> list[str]:
+        """Return the refusals since the last call that have no log line with their status and a reason."""
+        refusals, self.refusals = self.refusals, []
+        wrong = []
+        for row, ray, status in refusals:
+            line = self.line(ray)
+            if line["status"] != status or not line.get("reason"):
+                wrong.append(f"{row}: answered {status}, logged {line}")
+        return wrong
 
     def logged(self, since: int, count: int, patience: float = 3.0) -> list[dict[str, object]]:
         deadline = time.monotonic() + patience

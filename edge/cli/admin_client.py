@@ -32,7 +32,9 @@ def run_folder_of(config: Path) -> Path:
         lines = config.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8"
-        raise AdminError(f"can't read {config}: {reason}") from None
+        raise AdminError(
+            f"can't read {config}: {reason} (-c FILE or $SEKISHO_CONFIG names another one)"
+        ) from None
     for line in lines:
         match = _KEY.match(line)
         if match:

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from edge.cli.family import examples
 from edge.demo.processes import NotReady, crowding
 from edge.demo.screen import plain, screen
 from edge.demo.stage import CONFIG, Stage
@@ -17,6 +18,12 @@ from edge.demo.stage import CONFIG, Stage
 LONGEST = 30  # seconds that a check takes at most, on a machine with nothing else to do
 
 
+@examples(
+    "sekisho demo             # until Ctrl-C; prints an address to open",
+    "sekisho demo --check     # a line for each step, nobody needed",
+    status="0 stopped by Ctrl-C, or all steps hold; 1 something didn't start, ended by itself, or "
+    "a step failed.",
+)
 @click.command()
 @click.option("--check", is_flag=True, help="Walk the path alone, over TLS; exit status 0 or 1.")
 @click.option(

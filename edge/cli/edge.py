@@ -3,7 +3,6 @@
 Exit status: 0 done; 1 the edge can't be reached, said no, or (status) isn't ready; 2 the
 configuration or the command line is wrong."""
 
-import importlib
 import json
 import sys
 import time
@@ -16,8 +15,17 @@ import click
 
 from edge.cli.admin_client import DEFAULT_CONFIG, AdminClient, AdminError
 from edge.cli.duration import DURATION
+from edge.cli.family import Family, examples
 
-CONFIG_COMMANDS = ("init", "check", "schema")  # of another file: they load the whole model
+CONFIG_COMMANDS = {  # of another file: they load the whole model
+    "init": ("edge.cli.edge_config", "init", "Write a first configuration and the keys."),
+    "check": ("edge.cli.edge_config", "check", "Check a configuration with all its files."),
+    "schema": ("edge.cli.edge_config", "schema", "Print the JSON Schema, for editors."),
+}
+STATUS = (
+    "0 done; 1 the edge can't be reached, said no, or (status) isn't ready; 2 the configuration "
+    "or the command line is wrong."
+)
 
 config_option = click.option(
     "-c", "--config", type=click.Path(path_type=Path), default=DEFAULT_CONFIG,
@@ -26,25 +34,20 @@ config_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-class EdgeFamily(click.Group):
-    """Finds init, check and schema in their own file when they are called."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*super().list_commands(ctx), *CONFIG_COMMANDS]
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name in CONFIG_COMMANDS:
-            module = importlib.import_module("edge.cli.edge_config")
-            command: click.Command = getattr(module, cmd_name)
-            return command
-        return super().get_command(ctx, cmd_name)
-
-
-@click.group(cls=EdgeFamily)
+@examples(
+    "sekisho edge init -c /etc/sekisho/sekisho.yml      # once",
+    "sekisho edge check && sekisho edge reload          # after each change",
+    status=STATUS,
+)
+@click.group(cls=Family, lazy=CONFIG_COMMANDS)
 def edge() -> None:
-    """Run and administer the edge."""
+    """Run and administer the edge.
+
+    All but init, check, schema and run speak to the running edge through a socket in its run
+    folder: as root, or as the edge's own user."""
 
 
+@examples("sekisho edge run -c /etc/sekisho/sekisho.yml")
 @edge.command()
 @config_option
 def run(config: Path) -> None:
@@ -61,6 +64,7 @@ def run(config: Path) -> None:
         sys.exit(2)
 
 
+@examples("sekisho edge reload", "sekisho edge check && sekisho edge reload")
 @edge.command()
 @config_option
 @json_option
@@ -90,6 +94,7 @@ def reload(config: Path, as_json: bool) -> None:
         sys.exit(1)
 
 
+@examples("sekisho edge status", "sekisho edge status --json | jq .workers")
 @edge.command()
 @config_option
 @json_option
@@ -103,6 +108,11 @@ def status(config: Path, as_json: bool) -> None:
     sys.exit(0 if answer["ready"] else 1)
 
 
+@examples(
+    "sekisho edge revoke --email mallory@example.com",
+    "sekisho edge revoke --application Wiki",
+    "sekisho edge revoke --token - < token.txt",
+)
 @edge.command()
 @config_option
 @json_option
@@ -145,6 +155,7 @@ def revoke(config: Path, as_json: bool, **what: str | None) -> None:
         click.echo(f"Revoked: {kind.replace('_', ' ')} {value}.")
 
 
+@examples("sekisho edge rotate-keys")
 @edge.command("rotate-keys")
 @config_option
 @json_option
@@ -157,22 +168,27 @@ def rotate_keys(config: Path, as_json: bool) -> None:
         click.echo(f"New key {answer['kid']}: it signs a minute from now.")
 
 
-@edge.group("service-token")
+@edge.group("service-token", cls=Family)
 def service_token() -> None:
     """What programs show instead of signing in."""
 
 
+@examples('sekisho edge service-token create "Nightly build" --duration 90d')
 @service_token.command("create")
 @config_option
 @json_option
 @click.argument("name")
-@click.option("--duration", type=DURATION, default="365d", show_default=True)
+@click.option(
+    "--duration", type=DURATION, default="365d", show_default=True,
+    help="How long it is good: 90s, 15m, 24h, 30d.",
+)
 def service_token_create(config: Path, as_json: bool, name: str, duration: int) -> None:
     """Make a service token; its secret is shown this once."""
     answer = _call(config, "POST", "/service-tokens", {"name": name, "duration": duration})
     _print_secret(answer, as_json)
 
 
+@examples("sekisho edge service-token list")
 @service_token.command("list")
 @config_option
 @json_option
@@ -189,6 +205,7 @@ def service_token_list(config: Path, as_json: bool) -> None:
     _print_table(("name", "client id", "expires", "id"), rows)
 
 
+@examples('sekisho edge service-token rotate "Nightly build" --grace 7d')
 @service_token.command("rotate")
 @config_option
 @json_option
@@ -204,6 +221,7 @@ def service_token_rotate(config: Path, as_json: bool, name: str, grace: int) -> 
     _print_secret(answer, as_json)
 
 
+@examples('sekisho edge service-token delete "Nightly build"')
 @service_token.command("delete")
 @config_option
 @json_option

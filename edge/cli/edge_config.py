@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from edge.cli.admin_client import DEFAULT_CONFIG
+from edge.cli.family import examples
 from edge.config import Loaded, load
 from edge.config import schema as json_schema
 from edge.config.starter import starter
@@ -28,6 +29,7 @@ def show(loaded: Loaded, *, warnings: bool = True) -> None:
         click.echo(str(problem), err=True)
 
 
+@examples("sekisho edge init -c /etc/sekisho/sekisho.yml --auth-domain login.example.com")
 @click.command()
 @config_option
 @click.option(
@@ -75,6 +77,7 @@ def write_new(path: Path, text: str) -> bool:
     return True
 
 
+@examples("sekisho edge check -c sekisho.yml", "sekisho edge check --json | jq .problems")
 @click.command()
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Print problems as JSON.")
@@ -98,6 +101,7 @@ def check(config: Path, as_json: bool) -> None:
         click.echo(f"{config}: good ({apps} applications, {routes} routes)")
 
 
+@examples("sekisho edge schema > sekisho.schema.json")
 @click.command()
 def schema() -> None:
     """Print the JSON Schema of sekisho.yml, for editors."""

@@ -8,12 +8,15 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edge.cli.admin_client import DEFAULT_CONFIG
-from edge.config.rehearsal import BadCase, Rehearsal, read_cases
+from edge.cli.family import Family, examples
+
+if TYPE_CHECKING:
+    from edge.config.rehearsal import Rehearsal
 
 config_option = click.option(
     "-c", "--config", type=click.Path(path_type=Path), default=DEFAULT_CONFIG,
@@ -22,12 +25,20 @@ config_option = click.option(
 SIGNS = {"true": "✓", "false": "✗", "unknown": "?"}
 
 
-@click.group()
+@examples(
+    "sekisho policy explain https://wiki.example.com/ --email ada@example.com",
+    "sekisho policy test cases.yml      # in your CI",
+    status="0 done; 1 a case came out otherwise; 2 the configuration, the cases or the command "
+    "line are wrong.",
+)
+@click.group(cls=Family)
 def policy() -> None:
     """Explain and test access policies."""
 
 
-def rehearsal(config: Path) -> Rehearsal:
+def rehearsal(config: Path) -> "Rehearsal":
+    from edge.config.rehearsal import BadCase, Rehearsal
+
     try:
         return Rehearsal(config)
     except BadCase as error:
@@ -36,6 +47,10 @@ def rehearsal(config: Path) -> Rehearsal:
         sys.exit(2)
 
 
+@examples(
+    "sekisho policy explain https://wiki.example.com/ --email ada@example.com --ip 10.1.2.3",
+    "sekisho policy explain https://wiki.example.com/ --json | jq .verdict",
+)
 @policy.command()
 @config_option
 @click.argument("url")
@@ -59,6 +74,8 @@ def explain(
     """Show what is decided for URL: the application, each policy in order, each rule, and why.
 
     What is not given is unknown, and the answer says where that mattered."""
+    from edge.config.rehearsal import BadCase
+
     facts: dict[str, Any] = {}
     if email is not None:
         facts["email"] = email
@@ -131,6 +148,7 @@ def route_text(route: Mapping[str, Any] | None) -> str:
     return f"{route['hostname']} → {route['scheme']} {at or ''}".rstrip()
 
 
+@examples("sekisho policy test cases.yml -c sekisho.yml")
 @policy.command()
 @config_option
 @click.argument("cases", type=click.Path(path_type=Path))
@@ -138,13 +156,18 @@ def route_text(route: Mapping[str, Any] | None) -> str:
 def test(config: Path, cases: Path, as_json: bool) -> None:
     """Run a table of expected decisions against the configuration.
 
-    CASES is a YAML file: {cases: [{url: https://wiki.example.com/, email: ada@example.com, method:
-    Company SSO,
-    ip: 10.1.2.3, expect: allow, policy: Staff}]}. A case states the whole person: what it doesn't
-    name, they don't
-    have. `expect` is allow, deny, login, bypass, service, unavailable or unknown-host; `policy` and
-    `reason` may be
-    expected too."""
+    CASES is a YAML file:
+
+    \b
+    cases:
+      - {url: https://wiki.example.com/, email: ada@example.com,
+         method: Company SSO, ip: 10.1.2.3, expect: allow, policy: Staff}
+
+    A case states the whole person: what it doesn't name, they don't have. `expect` is allow, deny,
+    login, bypass, service, unavailable or unknown-host; `policy` and `reason` may be expected
+    too."""
+    from edge.config.rehearsal import BadCase, read_cases
+
     stage = rehearsal(config)
     try:
         results = [stage.run(case) for case in read_cases(cases)]

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge.cli.family import Family, examples
+
 if TYPE_CHECKING:
     from edge.cli.admin_client import AdminClient
     from edge.connector.credentials import Credentials
@@ -24,7 +26,13 @@ EX_CONFIG = 2  # exit status: the configuration is wrong
 EX_REFUSED = 1  # exit status: the edge or the credentials say no
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@examples(
+    "sekisho tunnel create office --credentials-file office.json      # on the edge",
+    "sekisho tunnel --config config.yml run                           # beside the application",
+    status="0 done; 1 the edge or the credentials say no; 2 the configuration or the command line "
+    "is wrong.",
+)
+@click.group(cls=Family, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--config",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -47,6 +55,10 @@ edge_config = click.option(
 output = click.option("-o", "--output", type=click.Choice(["json"]), help="Print JSON.")
 
 
+@examples(
+    "sekisho tunnel create office --credentials-file office.json",
+    "sekisho tunnel create office --edge edge.example.com:443 --hostname wiki.example.com",
+)
 @tunnel.command()
 @click.argument("name")
 @edge_config
@@ -93,6 +105,7 @@ def create(
     click.echo(f"Next: a route in the edge's configuration: {{hostname: …, tunnel: {name}}}")
 
 
+@examples("sekisho tunnel list", "sekisho tunnel list -o json")
 @tunnel.command("list")
 @edge_config
 @output
@@ -118,6 +131,7 @@ def list_(edge_config: Path | None, output: str | None) -> None:
     _print_rows(rows)
 
 
+@examples("sekisho tunnel info office")
 @tunnel.command()
 @click.argument("name")
 @edge_config
@@ -154,6 +168,7 @@ def info(name: str, edge_config: Path | None, output: str | None) -> None:
         click.echo(f"  not routed here: {name_}")
 
 
+@examples("sekisho tunnel delete office", "sekisho tunnel delete --force office")
 @tunnel.command()
 @click.argument("name")
 @click.option("-f", "--force", is_flag=True, help="Also when it has links.")
@@ -167,6 +182,10 @@ def delete(name: str, force: bool, edge_config: Path | None) -> None:
     click.echo(f"Deleted tunnel {found['name']} ({found['id']}), {found['links_cut']} links cut")
 
 
+@examples(
+    "sekisho tunnel token office",
+    "sekisho tunnel token office --rotate --credentials-file office.json",
+)
 @tunnel.command()
 @click.argument("name")
 @click.option("--rotate", is_flag=True, help="Revoke the credentials before this one, at once.")
@@ -202,6 +221,7 @@ def token(
     click.echo(f"Credentials: {credentials_file}")
 
 
+@examples("sekisho tunnel cleanup office")
 @tunnel.command()
 @click.argument("name")
 @click.option("-c", "--connector-id", "replica", default="", help="Only this replica's links.")
@@ -220,6 +240,11 @@ def cleanup(name: str, replica: str, edge_config: Path | None) -> None:
 # -- beside the origin -----------------------------------------------------------------------------
 
 
+@examples(
+    "sekisho tunnel --config config.yml run",
+    "sekisho tunnel run --url http://127.0.0.1:3000 --credentials-file office.json",
+    "TUNNEL_TOKEN=… sekisho tunnel run",
+)
 @tunnel.command()
 @click.argument("name", required=False)
 @click.option(
@@ -270,11 +295,12 @@ def run(
     sys.exit(status)
 
 
-@tunnel.group()
+@tunnel.group(cls=Family)
 def ingress() -> None:
     """Check a connector's configuration."""
 
 
+@examples("sekisho tunnel --config config.yml ingress validate")
 @ingress.command()
 @click.pass_obj
 def validate(config: Path | None) -> None:
@@ -283,6 +309,7 @@ def validate(config: Path | None) -> None:
     click.echo(f"{settings.file}: {len(settings.rules)} rules, no errors")
 
 
+@examples("sekisho tunnel --config config.yml ingress rule https://wiki.example.com/api/")
 @ingress.command()
 @click.argument("url")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -355,7 +382,9 @@ def _settings(config: Path | None) -> Settings:
 
     path = config or find_file()
     if path is None:
-        raise click.ClickException(f"no config.yml in {', '.join(FOLDERS)}; give --config")
+        raise click.ClickException(
+            f"no config.yml in {', '.join(FOLDERS)}: name one, `sekisho tunnel --config FILE …`"
+        )
     found = read_file(path)
     for problem in found.problems:
         click.echo(str(problem), err=True)

@@ -2,6 +2,7 @@
 
 import importlib
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import click
 import pytest
 
-from edge.cli.main import FAMILIES
+from edge.cli.main import FAMILIES, main
 
 ROOT = Path(__file__).parent.parent.parent
 DOCS = ROOT / "docs"
@@ -79,6 +80,56 @@ def test_every_command_and_option_is_documented(family: str) -> None:
             if isinstance(parameter, click.Option):
                 missing += [f"{name} {o}" for o in parameter.opts if f"`{o}" not in section.group()]
     assert not missing, "tests/docs/commands.py writes docs/commands.md"
+
+
+def every_command() -> list[tuple[str, click.Command]]:
+    found: list[tuple[str, click.Command]] = []
+    for family, (module, attribute, _) in FAMILIES.items():
+        found += commands(getattr(importlib.import_module(module), attribute), (family,))
+    return found
+
+
+def parsed(words: list[str]) -> str:
+    """Walk from `main` as click would, raise what it would, and return the command's name."""
+    command: click.Command = main
+    context = command.make_context("sekisho", words)
+    while isinstance(command, click.Group):
+        name, found, rest = command.resolve_command(
+            context, [*context._protected_args, *context.args])
+        assert name and found
+        command, context = found, found.make_context(name, rest, parent=context)
+    return context.command_path.removeprefix("sekisho ")
+
+
+@pytest.mark.parametrize(("name", "command"), every_command(), ids=lambda v: str(v)[:40])
+def test_every_command_shows_examples_that_parse(name: str, command: click.Command) -> None:
+    with click.Context(command, info_name=name) as context:
+        text = command.get_help(context)
+    shown = re.search(r"Examples?:\n(.*?)(?:\n\n|\Z)", text, re.S)
+    assert shown, "@examples of edge/cli/family.py"
+    for line in shown.group(1).splitlines():
+        words = shlex.split(re.split(r"\s#\s", line)[0])
+        while "=" in words[0]:   # of the environment
+            words = words[1:]
+        for run in " ".join(map(shlex.quote, words)).replace("'&&'", "&&").split(" && "):
+            first = shlex.split(re.split(r" '?[|<>]", run)[0])
+            if first[0] != "eval":
+                assert first[0] == "sekisho"
+                assert parsed(first[1:]).split()[0] == name.split()[0]
+    assert f"sekisho {name.split()[0]}" in shown.group(1)
+
+
+def test_every_family_says_its_exit_statuses() -> None:
+    for family, (module, attribute, _) in FAMILIES.items():
+        group = getattr(importlib.import_module(module), attribute)
+        if isinstance(group, click.Group):
+            assert "Exit status: 0 " in (group.epilog or ""), family
+
+
+def test_commands_page_is_the_commands_own_help() -> None:
+    from tests.docs.commands import document
+
+    assert (DOCS / "commands.md").read_text() == document(), "python -m tests.docs.commands"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)

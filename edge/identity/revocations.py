@@ -60,12 +60,6 @@ class Revocations:
         epoch = await self._store.accounts.raise_epoch(account)
         return await self._add("user", account, epoch=epoch)
 
-    async def facts_changed(self, account: str) -> Entry:
-        """Void a person's tokens because what they say is no longer so; the sign-in itself
-        stays."""
-        epoch = await self._store.accounts.raise_epoch(account)
-        return await self._add("user", account, epoch=epoch)
-
     async def application(self, aud: str) -> Entry:
         """Void every token of one application; people with a global session get a new one
         silently."""
@@ -90,7 +84,12 @@ class Revocations:
         self, kind: str, target: str, *, epoch: int | None = None, until: int | None = None
     ) -> Entry:
         now = self._now()
-        row = await self._store.revocations.add(kind, target, epoch, until or now + MONTH, now)
+        return await self.announce(
+            await self._store.revocations.add(kind, target, epoch, until or now + MONTH, now)
+        )
+
+    async def announce(self, row: RevocationRow) -> Entry:
+        """Publish one that the store has already."""
         entry = entry_of(row)
         published = self._publish(entry)
         if inspect.isawaitable(published):

@@ -7,10 +7,11 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from edge.identity.destination import NONCE, Destination, meta_of
+from edge.identity.revocations import MONTH, Revocations
 from edge.identity.tokens import Tokens
 from edge.identity.world import Application, Judgement, World
 from edge.store import Account, ApplicationSessionRow, Handoff, SessionRow, Store
@@ -65,9 +66,12 @@ class Redeemed:
 
 
 class Sessions:
-    def __init__(self, store: Store, tokens: Tokens, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, store: Store, tokens: Tokens, revocations: Revocations, clock: Callable[[], float]
+    ) -> None:
         self._store = store
         self._tokens = tokens
+        self._revocations = revocations
         self._clock = clock
 
     async def begin(
@@ -75,7 +79,9 @@ class Sessions:
     ) -> Current | None:
         """Begin a global session under a new id; None when the account is disabled.
 
-        The session that the browser came with ends, whoever planted it (K07)."""
+        The session that the browser came with ends, whoever planted it (K07). What was sworn
+        earlier and is no longer so (a group lost, a claim changed) is void everywhere before this
+        returns (K11)."""
         now = int(self._clock())
         account = await self._store.accounts.signed_in(
             person.issuer, person.subject, person.email, person.name, now
@@ -99,7 +105,12 @@ class Sessions:
             address=address,
             facts=facts,
         )
-        await self._store.sessions.begin(session, replaces=replaces, now=now)
+        changed = await self._store.sessions.begin(
+            session, replaces=replaces, now=now, differ=_differ, renew=_renew, until=now + MONTH
+        )
+        if changed is not None and changed.epoch is not None:
+            await self._revocations.announce(changed)
+            account = replace(account, epoch=changed.epoch)
         return Current(session, account)
 
     def global_token(self, world: World, current: Current) -> str:
@@ -251,6 +262,27 @@ def facts_of(current: Current, address: str) -> dict[str, Any]:
         "claims": sworn.get("claims", {}),
         "ip": address,
     }
+
+
+def _differ(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Say whether a token with the old facts would be wrong about this person now.
+
+    The methods aren't compared: they tell how one sign-in went, not who somebody is. A provider may
+    list groups in any order."""
+    return old.get("email") != new.get("email") or any(
+        _plain(old.get(kind)) != _plain(new.get(kind)) for kind in ("groups", "claims")
+    )
+
+
+def _renew(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    return {**new, "amr": old.get("amr", [])}
+
+
+def _plain(value: Any) -> Any:
+    """Return a value in which the order of a list makes no difference."""
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
+    return sorted(map(repr, value)) if isinstance(value, list) else value
 
 
 def _digest(code: str) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from edge.store.engine import Database
 from edge.store.tables import accounts, subjects
@@ -90,16 +91,19 @@ class Accounts:
     async def raise_epoch(self, account: str) -> int:
         """Void every token of this account so far; return the new epoch."""
         async with self._database.write() as connection:
-            await connection.execute(
-                update(accounts).where(accounts.c.id == account).values(epoch=accounts.c.epoch + 1)
-            )
-            epoch = (
-                await connection.execute(select(accounts.c.epoch).where(accounts.c.id == account))
-            ).scalar_one()
-            return int(epoch)
+            return await raise_epoch(connection, account)
 
     async def disable(self, account: str, disabled: bool) -> None:
         async with self._database.write() as connection:
             await connection.execute(
                 update(accounts).where(accounts.c.id == account).values(disabled=disabled)
             )
+
+
+async def raise_epoch(connection: AsyncConnection, account: str) -> int:
+    """The same in the caller's transaction, together with why."""
+    await connection.execute(
+        update(accounts).where(accounts.c.id == account).values(epoch=accounts.c.epoch + 1)
+    )
+    found = await connection.execute(select(accounts.c.epoch).where(accounts.c.id == account))
+    return int(found.scalar_one())

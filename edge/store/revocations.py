@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from sqlalchemy import delete, func, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from edge.store.engine import Database
 from edge.store.tables import revocations
@@ -27,14 +28,7 @@ class Revocations:
     ) -> RevocationRow:
         """Store one; when this returns it survives a crash."""
         async with self._database.write() as connection:
-            row = (
-                await connection.execute(
-                    insert(revocations)
-                    .values(kind=kind, id=target, epoch=epoch, until=until, created=now)
-                    .returning(revocations)
-                )
-            ).one()
-            return RevocationRow(**row._mapping)
+            return await insert_revocation(connection, kind, target, epoch, until, now)
 
     async def live(self, now: int) -> tuple[int, list[RevocationRow]]:
         """Return (newest number ever given, every row that is still needed)."""
@@ -54,3 +48,17 @@ class Revocations:
             await connection.execute(
                 delete(revocations).where(revocations.c.until <= now, revocations.c.seq < newest)
             )
+
+
+async def insert_revocation(
+    connection: AsyncConnection, kind: str, target: str, epoch: int | None, until: int, now: int
+) -> RevocationRow:
+    """Store one in the caller's transaction, together with what it follows from."""
+    row = (
+        await connection.execute(
+            insert(revocations)
+            .values(kind=kind, id=target, epoch=epoch, until=until, created=now)
+            .returning(revocations)
+        )
+    ).one()
+    return RevocationRow(**row._mapping)

@@ -1,13 +1,24 @@
 """Global sessions (one per sign-in), application sessions, hand-off codes, application epochs."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, exists, insert, select, update
 
+from edge.store.accounts import raise_epoch
 from edge.store.engine import Database
-from edge.store.tables import application_epochs, application_sessions, handoffs, sessions
+from edge.store.revocations import RevocationRow, insert_revocation
+from edge.store.tables import (
+    accounts,
+    application_epochs,
+    application_sessions,
+    handoffs,
+    sessions,
+)
+
+Facts = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +30,7 @@ class SessionRow:
     expires: int
     ended: int | None
     address: str
-    facts: dict[str, Any]
+    facts: Facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +60,43 @@ class Sessions:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def begin(self, row: SessionRow, *, replaces: str | None, now: int) -> None:
+    async def begin(
+        self,
+        row: SessionRow,
+        *,
+        replaces: str | None,
+        now: int,
+        differ: Callable[[Facts, Facts], bool],
+        renew: Callable[[Facts, Facts], Facts],
+        until: int,
+    ) -> RevocationRow | None:
         """Store a new session; the one that the browser brought along ends in the same
-        transaction."""
+        transaction.
+
+        Where another session of this person at this provider swore what is no longer so (`differ`
+        of old and new facts), it swears renew(old, new) from now on, the account's epoch is raised,
+        and the revocation to publish is returned. Expired sessions count: the tokens that came from
+        them may live longer."""
         async with self._database.write() as connection:
+            # Two sign-ins of one person at once: the second sees what the first one swore.
+            await connection.execute(
+                select(accounts.c.id).where(accounts.c.id == row.account).with_for_update()
+            )
             if replaces is not None:
                 await connection.execute(
                     update(sessions)
                     .where(sessions.c.id == replaces, sessions.c.ended.is_(None))
                     .values(ended=now)
                 )
+            others = (
+                await connection.execute(
+                    select(sessions.c.id, sessions.c.facts).where(
+                        sessions.c.account == row.account,
+                        sessions.c.provider == row.provider,
+                        sessions.c.ended.is_(None),
+                    )
+                )
+            ).all()
             await connection.execute(
                 insert(sessions).values(
                     id=row.id,
@@ -68,9 +106,24 @@ class Sessions:
                     expires=row.expires,
                     ended=None,
                     address=row.address,
-                    facts=json.dumps(row.facts, separators=(",", ":")),
+                    facts=_text(row.facts),
                 )
             )
+            changed = [
+                (other.id, old)
+                for other in others
+                if differ(old := json.loads(other.facts), row.facts)
+            ]
+            if not changed:
+                return None
+            for session, old in changed:
+                await connection.execute(
+                    update(sessions)
+                    .where(sessions.c.id == session)
+                    .values(facts=_text(renew(old, row.facts)))
+                )
+            epoch = await raise_epoch(connection, row.account)
+            return await insert_revocation(connection, "user", row.account, epoch, until, now)
 
     async def get(self, session: str) -> SessionRow | None:
         async with self._database.read() as connection:
@@ -205,5 +258,18 @@ class Sessions:
         """Delete what expired: codes at once, sessions after a week (they explain audit rows)."""
         async with self._database.write() as connection:
             await connection.execute(delete(handoffs).where(handoffs.c.expires <= now))
-            for table in (sessions, application_sessions):
-                await connection.execute(delete(table).where(table.c.expires <= now - keep))
+            await connection.execute(
+                delete(application_sessions).where(application_sessions.c.expires <= now - keep)
+            )
+            # What a token that still lives swears must be there to compare with.
+            living = select(application_sessions.c.session).where(
+                application_sessions.c.session == sessions.c.id,
+                application_sessions.c.ended.is_(None),
+            )
+            await connection.execute(
+                delete(sessions).where(sessions.c.expires <= now - keep, ~exists(living))
+            )
+
+
+def _text(facts: Facts) -> str:
+    return json.dumps(facts, separators=(",", ":"))

@@ -1,6 +1,7 @@
 """What the queries promise, on both databases: one winner, no lost count, names once."""
 
 import asyncio
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -122,12 +123,25 @@ async def test_hand_off_code_is_redeemed_once(store: Store) -> None:
     assert await store.sessions.redeem("d", NOW + 60) is None
 
 
+async def begin(store: Store, row: SessionRow, replaces: str | None = None) -> int | None:
+    """Begin a session; groups are all that can change. Return the raised epoch."""
+    changed = await store.sessions.begin(
+        row,
+        replaces=replaces,
+        now=NOW + 1,
+        differ=lambda old, new: old["groups"] != new["groups"],
+        renew=lambda old, new: {**new, "amr": old.get("amr")},
+        until=NOW + 1000,
+    )
+    return None if changed is None else changed.epoch
+
+
 async def test_ending_a_session_ends_what_came_from_it(store: Store) -> None:
-    await store.sessions.begin(session("s1"), replaces=None, now=NOW)
+    await begin(store, session("s1"))
     await store.sessions.begin_application(
         ApplicationSessionRow("n1", "s1", "a", "u", NOW, NOW + 50, None)
     )
-    await store.sessions.begin(session("s2"), replaces="s1", now=NOW + 1)
+    await begin(store, session("s2"), "s1")
     first = await store.sessions.get("s1")
     assert first is not None and first.ended == NOW + 1 and first.facts == {"groups": ["ö"]}
     await store.sessions.end("s1", NOW + 2)
@@ -136,6 +150,27 @@ async def test_ending_a_session_ends_what_came_from_it(store: Store) -> None:
     assert [row.id for row in await store.sessions.of_account("u", NOW)] == ["s2"]
     await store.sessions.end_account("u", NOW)
     assert await store.sessions.of_account("u", NOW) == []
+
+
+async def test_changed_facts_raise_the_epoch_once(store: Store) -> None:
+    """K11: all rows swear the same afterwards, whoever comes first; the revocation is stored."""
+    account = await store.accounts.signed_in("i", "s", "a@x.example", "", NOW)
+
+    def row(id: str, *groups: str) -> SessionRow:
+        return dataclasses.replace(session(id, account.id), facts={"groups": list(groups)})
+
+    assert [await begin(store, row("s1", "a")), await begin(store, row("s2", "a"))] == [None, None]
+    assert await begin(store, row("s3", "b")) == 1
+    assert await begin(store, row("s4", "b")) is None
+    assert await begin(store, session("s5", "another")) is None
+    raised = await asyncio.gather(*(begin(store, row(f"p{n}", f"{n}")) for n in range(6)))
+    assert sorted(epoch or 0 for epoch in raised) == [2, 3, 4, 5, 6, 7]
+    rows = await store.sessions.of_account(account.id, NOW)
+    assert len(rows) == 10 and len({str(one.facts["groups"]) for one in rows}) == 1
+    _, revocations = await store.revocations.live(NOW)
+    assert [(r.kind, r.id, r.epoch) for r in revocations] == [
+        ("user", account.id, epoch) for epoch in range(1, 8)
+    ]
 
 
 async def test_epochs(store: Store) -> None:

@@ -5,6 +5,7 @@ The state is the flow's id: random, used once, bound to the browser that began. 
 provider's tokens is kept: claims that policies name go into the session, the rest is forgotten."""
 
 import asyncio
+import math
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -269,7 +270,7 @@ def plain(value: Any) -> Any:
         if len(value) > MAX_TEXT or not _printable(value):
             raise ProviderFailed("claims-invalid", "a claim with control characters, or too long")
         return value
-    if isinstance(value, bool | int | float):
+    if isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
         return value
     if isinstance(value, list) and len(value) <= MAX_GROUPS:
         return [plain(item) for item in value if not isinstance(item, list | dict)]

@@ -1,0 +1,202 @@
+"""Sessions without HTTP: what a sign-in makes of earlier ones, and whose verdict makes a token."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+import jwt
+import pytest
+
+from edge.identity.destination import destination, meta_of
+from edge.identity.keys import KeyStore
+from edge.identity.providers.oidc import plain
+from edge.identity.revocations import Revocations
+from edge.identity.sessions import Current, Issued, Person, Refused, Sessions
+from edge.identity.tokens import Tokens
+from edge.identity.world import OIDC, Application, Judgement, Provider, World
+from edge.store import Store
+from tests.kit.sign_in import GRAFANA_AUD, WIKI_AUD, ManualClock
+
+START = "s" * 22
+ANN = Person(
+    issuer="https://id.example",
+    subject="ann",
+    email="ann@example.com",
+    name="Ann",
+    groups=("eng", "admins"),
+    amr=("pwd",),
+    claims=(("department", "R&D"), ("sites", ["a", "b"])),
+)
+
+
+@dataclass
+class Verdict:
+    """A judge that says the same about everybody."""
+
+    says: Judgement = field(
+        default_factory=lambda: Judgement("allow", "policy-allowed", aud=WIKI_AUD)
+    )
+
+    def decide(self, host: str, path: str, facts: Any) -> Judgement:
+        return self.says
+
+    def may_allow(self, host: str, path: str, facts: Any) -> bool:
+        return True
+
+
+class House:
+    """Sessions over a real store, with what they published."""
+
+    def __init__(self, store: Store, keys: KeyStore, clock: ManualClock) -> None:
+        self.store, self.clock = store, clock
+        self.published: list[dict[str, Any]] = []
+        revocations = Revocations(store, self.published.append, clock)
+        self.sessions = Sessions(store, Tokens(keys, clock), revocations, clock)
+        self.judge = Verdict()
+        wiki = Application(
+            WIKI_AUD,
+            "Wiki",
+            ("*.example.com",),
+            groups=True,
+            claims=("department",),
+            session_duration=30 * 86400,
+        )
+        self.world = World(
+            auth_domain="login.example.com",
+            issuer="https://login.example.com",
+            auth_aud="f" * 64,
+            applications={WIKI_AUD: wiki},
+            providers={name: Provider(name, name, OIDC) for name in ("sso", "other")},
+            judge=self.judge,
+        )
+
+    async def sign_in(self, person: Person = ANN, provider: str = "sso") -> Current:
+        current = await self.sessions.begin(self.world, provider, person, "", replaces=None)
+        assert current is not None
+        return current
+
+    async def token(self, current: Current) -> dict[str, Any]:
+        """Lead a signed-in person to the wiki and return the claims of the token."""
+        host = "wiki.example.com"
+        aim = destination(self.world, host, WIKI_AUD, "/", meta_of(START))
+        assert aim is not None
+        issued = await self.sessions.issue(self.world, aim, current, "192.0.2.1")
+        assert isinstance(issued, Issued)
+        redeemed = await self.sessions.redeem(self.world, host, issued.code, START)
+        assert redeemed is not None
+        claims: dict[str, Any] = jwt.decode(redeemed.token, options={"verify_signature": False})
+        return claims
+
+
+@pytest.fixture
+def house(store: Store, keys: KeyStore, clock: ManualClock) -> House:
+    return House(store, keys, clock)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"groups": ("eng",)},
+        {"groups": ()},
+        {"groups": ("eng", "admins", "root")},
+        {"claims": (("department", "Sales"), ("sites", ["a", "b"]))},
+        {"claims": (("department", "R&D"), ("sites", ["a"]))},
+        {"claims": (("department", "R&D"),)},
+        {"email": "ann@other.example"},
+    ],
+    ids=str,
+)
+async def test_k11_changed_facts_void_what_was_sworn(house: House, changed: Any) -> None:
+    """K11: the next sign-in shows that a group is lost or a claim changed: tokens of every browser
+    die, and the next ones say what is so now."""
+    laptop = await house.sign_in()
+    before = await house.token(laptop)
+    now = dataclasses.replace(ANN, **changed)
+    phone = await house.sign_in(now)
+    sub, epoch = phone.account.id, before["sekisho"]["epoch"] + 1
+    assert [(e["kind"], e["id"], e["epoch"]) for e in house.published] == [("user", sub, epoch)]
+    for sid in (laptop.session.id, phone.session.id):
+        current = await house.sessions.live(sid)  # both are still signed in
+        assert current is not None
+        after = await house.token(current)
+        assert after["sekisho"]["epoch"] == epoch and after["email"] == now.email
+        assert after["sekisho"]["groups"] == list(now.groups)
+        assert after["custom"] == {"department": dict(now.claims)["department"]}
+    assert (await house.token(phone))["sekisho"]["epoch"] == epoch
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        {},
+        {"name": "Ann B."},
+        {"amr": ("pwd", "otp")},
+        {"groups": ("admins", "eng")},
+        {"claims": (("sites", ["b", "a"]), ("department", "R&D"))},
+    ],
+    ids=str,
+)
+async def test_k11_unchanged_facts_end_nothing(house: House, same: Any) -> None:
+    """K11: nothing is voided by a second browser, an order, or how somebody signed in."""
+    laptop = await house.sign_in()
+    await house.sign_in(dataclasses.replace(ANN, **same))
+    current = await house.sessions.live(laptop.session.id)
+    assert current is not None and current.account.epoch == 0 and house.published == []
+    assert current.session.facts["amr"] == ["pwd"]
+
+
+async def test_k11_methods_stay_those_of_the_sign_in(house: House) -> None:
+    """K11: whoever signed in with a second factor here hasn't done so in another browser."""
+    laptop = await house.sign_in()
+    await house.sign_in(dataclasses.replace(ANN, groups=(), amr=("pwd", "otp")))
+    current = await house.sessions.live(laptop.session.id)
+    assert current is not None
+    assert (current.session.facts["groups"], current.session.facts["amr"]) == ([], ["pwd"])
+
+
+async def test_k11_other_people_and_providers_stay(house: House) -> None:
+    """K11: one provider says nothing about what another one swore, nor about anybody else."""
+    elsewhere = await house.sign_in(provider="other")
+    bob = await house.sign_in(dataclasses.replace(ANN, subject="bob"))
+    await house.sign_in()
+    await house.sign_in(dataclasses.replace(ANN, groups=()))
+    for current, groups in ((elsewhere, ["eng", "admins"]), (bob, ["eng", "admins"])):
+        row = await house.store.sessions.get(current.session.id)
+        assert row is not None and row.facts["groups"] == groups
+    assert {entry["id"] for entry in house.published} == {elsewhere.account.id}
+
+
+async def test_k11_a_token_that_outlives_its_sign_in(house: House) -> None:
+    """K11: the application's session lives a month, the sign-in a day; the facts count for both."""
+    laptop = await house.sign_in()
+    await house.token(laptop)
+    house.clock.advance(10 * 86400)
+    await house.store.clean(int(house.clock()))
+    assert await house.sessions.live(laptop.session.id) is None
+    await house.sign_in(dataclasses.replace(ANN, groups=()))
+    assert [entry["epoch"] for entry in house.published] == [1]
+    house.clock.advance(50 * 86400)
+    await house.store.clean(int(house.clock()))
+    assert await house.store.sessions.get(laptop.session.id) is None
+
+
+@pytest.mark.parametrize("aud", [GRAFANA_AUD, "", WIKI_AUD[:-1]])
+async def test_k10_a_verdict_of_another_application(house: House, aud: str) -> None:
+    """K10: the wildcard application covers the host, but a more specific one decides there alone:
+    its "allow" is no token of the wildcard."""
+    current = await house.sign_in()
+    host = "grafana.example.com"
+    aim = destination(house.world, host, WIKI_AUD, "/", meta_of(START))
+    assert aim is not None
+    house.judge.says = Judgement("allow", "policy-allowed", aud=aud)
+    refused = await house.sessions.issue(house.world, aim, current, "192.0.2.1")
+    assert isinstance(refused, Refused)
+    assert (refused.judgement.verdict, refused.judgement.reason) == ("deny", "policy-no-match")
+    house.judge.says = Judgement("allow", "policy-allowed", aud=WIKI_AUD)
+    assert isinstance(await house.sessions.issue(house.world, aim, current, ""), Issued)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), [1.5, float("nan")]])
+def test_numbers_that_are_none_are_no_facts(value: Any) -> None:
+    """A NaN differs from itself: it would void everything at every sign-in, and is not JSON."""
+    assert plain(value) in (None, [1.5, None])

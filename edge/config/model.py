@@ -161,7 +161,11 @@ class IdentityProvider(Located):
     scopes: list[Text] = Field(
         ["openid", "email", "profile"], description="oidc: scopes asked for."
     )
-    email_claim: Text = Field("email", description="oidc: the claim with the e-mail address.")
+    email_claim: Text = Field(
+        "email",
+        description="oidc: the claim with the e-mail address. Any other than `email` needs "
+        "`email_verified: trusted`, because the provider's `email_verified` speaks of `email` only.",
+    )
     email_verified: Literal["required", "trusted"] = Field(
         "required",
         description="oidc: `required`: an address counts only with `email_verified: true`. "

@@ -252,11 +252,8 @@ class TunnelDesk:
         return {"id": tunnel.id, "name": tunnel.name, "links": asked}
 
     async def _revoke(self, credential: Thing) -> None:
-        if credential.body.get("revoked"):
-            return
-        body = {**credential.body, "revoked": True}
-        await self.store.objects.put(credential.id, body, int(self.clock()))
-        await self.revocations.credential(credential.id)
+        if not credential.body.get("revoked"):
+            await self.revocations.credential(credential.id)
 
     async def _credentials(self, tunnel: str) -> list[Thing]:
         found = [

@@ -70,6 +70,11 @@ class Revocations:
         return await self._add("service_token", client_id, until=FOREVER)
 
     async def credential(self, credential: str) -> Entry:
+        """End a tunnel credential: its row says so too, whatever becomes of the entry."""
+        row = await self._store.objects.get(credential)
+        if row is not None and row.kind == "credential":
+            body = {**row.body, "revoked": True}
+            await self._store.objects.put(credential, body, self._now())
         return await self._add("credential", credential, until=FOREVER)
 
     async def administrator(self, administrator: str) -> Entry:

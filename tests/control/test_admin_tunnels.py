@@ -133,6 +133,21 @@ async def test_rotated_credential_is_as_narrow_as_the_one_before(desk: TunnelDes
     ] == [(False, True, ["a.test"]), (True, False, ["a.test"])]
 
 
+async def test_a_revoked_credential_says_so(desk: TunnelDesk) -> None:
+    """`edge revoke --credential` is more than an entry for workers: the row shows it, and control
+    makes no link certificate for it when every revocation file is lost."""
+    made = await desk.create("office", request(), ["*.a.test"])
+    await desk.revocations.credential(made["credential"])
+    (shown,) = (await desk.info("office"))["credentials"]
+    assert shown["revoked"] and shown["hostnames"] == ["*.a.test"]
+    ask = {"credential": made["credential"], "tunnel": "", "request": request()}
+    assert (await desk.link_certificate(ask))["reason"] == "link-revoked"
+    _, live = await desk.revocations.live(time.time() + 10**9)
+    assert [entry["id"] for entry in live] == [made["credential"]]
+    await desk.token("office", request(), True, None)  # rotating doesn't revoke it again
+    assert len(desk.heard.revoked) == 1
+
+
 async def test_delete_revokes_every_credential(desk: TunnelDesk) -> None:
     made = await desk.create("office", request(), [])
     desk.heard.links = [{"tunnel": made["tunnel"], "replica": "r", "state": "up"}]

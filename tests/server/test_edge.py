@@ -1,5 +1,6 @@
 """A whole edge: command line, reload, revocation, monitor and drain with the real data path."""
 
+import base64
 import http.client
 import json
 import signal
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from edge.identity.authority import new_key, new_request
 from tests.kit.bare_node import crowding
 from tests.kit.edge_process import EdgeProcess, edge_process, free_port, wait_until
 
@@ -195,6 +197,15 @@ def test_service_token_is_revoked_by_its_name(edge, node):
     assert node.get("wiki", **shown).status == 200
     command(edge, "revoke", "--service-token", "lost")
     wait_until(lambda: node.get("wiki", **shown).status != 200)
+
+
+def test_a_credential_is_revoked_everywhere(edge):
+    """The row of `tunnel info` too, so that losing the revocation files brings nothing back."""
+    request = base64.b64encode(new_request(new_key())).decode()
+    made = edge.admin.call("POST", "/tunnels", {"name": "lost", "request": request})
+    command(edge, "revoke", "--credential", made["credential"])
+    (shown,) = edge.admin.call("GET", "/tunnels/lost")["credentials"]
+    assert shown["revoked"]
 
 
 def test_a_token_is_not_taken_from_the_arguments(edge):

@@ -302,6 +302,10 @@ def _print_status(answer: dict[str, Any]) -> None:
     for worker in answer["workers"]:
         if worker.get("refused"):
             click.echo(f"Worker {worker['slot']} refuses the newest version: {worker['refused']}")
+    if answer["mail"]["failing"]:
+        click.echo(f"Mail can't be sent: {answer['mail']['failing']}")
+    if answer["pin_alarm"]:
+        click.echo("More wrong PINs in an hour than people make: codes have 8 digits, tries wait")
     if answer["tunnels"]:
         click.echo()
         _print_table(

@@ -164,7 +164,8 @@ class IdentityProvider(Located):
     email_claim: Text = Field(
         "email",
         description="oidc: the claim with the e-mail address. Any other than `email` needs "
-        "`email_verified: trusted`, because the provider's `email_verified` speaks of `email` only.",
+        "`email_verified: trusted`, because the provider's `email_verified` speaks of `email` "
+        "only.",
     )
     email_verified: Literal["required", "trusted"] = Field(
         "required",

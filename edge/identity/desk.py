@@ -141,6 +141,7 @@ class Desk:
 
     async def _clean(self) -> None:
         await self.store.clean(int(self.clock()))
+        await self.pin.alarm()  # an alarm ends, too, when nobody tries any more
         await self.keys.drop_retired(self.clock())
 
     async def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:

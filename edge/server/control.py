@@ -255,6 +255,8 @@ class Control:
             reload_failed=last is not None and not last.ok,
             revocations=self.publisher.revocations[1],
             certificates=self.assembly.certificate_ends,
+            mail_failing=bool(self.desk.post.failing), mail_sent=self.desk.post.sent,
+            mail_failed=self.desk.post.failed, pin_alarm=self.desk.pin.alarmed,
             workers=[
                 Reading(peer.slot, peer.version, peer.counters)
                 for peer in self.publisher.feed.peers.values()

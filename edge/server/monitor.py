@@ -39,6 +39,10 @@ class Readings:
     revocations: int
     workers: list[Reading] = field(default_factory=list)
     certificates: dict[str, float] = field(default_factory=dict)  # file -> unix time of its end
+    mail_failing: bool = False
+    mail_sent: int = 0
+    mail_failed: int = 0  # letters that were given up
+    pin_alarm: bool = False
 
     @property
     def ready(self) -> bool:
@@ -60,6 +64,21 @@ class NodeCollector:
         yield _gauge("sekisho_ready", "1 when every worker runs the newest snapshot.", now.ready)
         yield _gauge("sekisho_reload_failed", "1 when the last reload failed.", now.reload_failed)
         yield _gauge("sekisho_revocations", "Revocations in force.", now.revocations)
+        yield _gauge(
+            "sekisho_mail_failing", "1 when the last attempt to send a mail failed.",
+            now.mail_failing,
+        )
+        yield CounterMetricFamily(
+            "sekisho_mail_sent", "Mails that the mail server took.", value=now.mail_sent
+        )
+        yield CounterMetricFamily(
+            "sekisho_mail_failed", "Mails that were given up or found no room.",
+            value=now.mail_failed,
+        )
+        yield _gauge(
+            "sekisho_pin_alarm", "1 while there are more wrong PINs in an hour than people make.",
+            now.pin_alarm,
+        )
         ends = GaugeMetricFamily(
             "sekisho_certificate_end_seconds", "Unix time at which a certificate ends.",
             labels=["file"],

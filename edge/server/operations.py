@@ -54,6 +54,8 @@ class NodeOperations:
                 for listener in self.plan.listeners
             ],
             "revocations": {"sequence": seq, "in_force": live},
+            "mail": {"failing": self.desk.post.failing},  # why, or ""
+            "pin_alarm": self.desk.pin.alarmed,
             "last_reload": None if last is None else {
                 "at": int(last.at), "cause": last.cause, "ok": last.ok,
                 "version": last.version, "errors": last.errors, "warnings": last.warnings,

@@ -536,3 +536,12 @@ async def test_letter_in_the_readers_language(place: Place) -> None:
     assert html is not None and right in html.get_content() and 'lang="ja"' in html.get_content()
     assert code_in(letter) == right
     assert "コードを入力してください" in page.text
+
+
+async def test_the_alarm_ends_when_nobody_tries(place: Place) -> None:
+    """What the monitor shows is no older than the last cleaning."""
+    await place.desk.store.counters.add(place.clock(), *[("pin-failure", "*")] * 41)
+    assert await place.desk.pin.alarm() and place.desk.pin.alarmed
+    place.clock.advance(3661)
+    await place.desk._clean()
+    assert not place.desk.pin.alarmed

@@ -7,12 +7,14 @@ import signal
 import socket
 import time
 from pathlib import Path
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 
 from edge.identity.authority import new_key, new_request
 from tests.kit.bare_node import crowding
 from tests.kit.edge_process import EdgeProcess, edge_process, free_port, wait_until
+from tests.kit.sign_in import Page
 
 CONFIG = """
 auth_domain: login.sekisho.localhost
@@ -148,6 +150,31 @@ def test_monitor(edge, node):
     assert node.monitored("/ready", host="evil.example")[0] == 421
     node.get()
     wait_until(lambda: "sekisho_requests_total" in node.monitored("/metrics")[1])
+
+
+def test_mail_that_cannot_be_sent_shows(edge, node):
+    """The mail server of this edge doesn't exist: monitor and status say so once somebody asked."""
+    assert "sekisho_mail_failing 0.0" in node.monitored("/metrics")[1]
+    login = node.get("wiki", Accept="text/html").getheader("location")
+    parts = urlsplit(login)
+    target = f"{parts.path}?{parts.query}"
+    answer = node.get("login", target, Accept="text/html")
+    cookie = answer.getheader("set-cookie").partition(";")[0]
+    form = Page(login, 200, answer.headers, answer.body.decode()).form("email")
+    session = http.client.HTTPConnection("127.0.0.1", node.port, timeout=5)
+    session.request(
+        "POST", target, urlencode({**form["fields"], "email": "ann@example.com"}),
+        {
+            "Host": parts.netloc, "Cookie": cookie, "Sec-Fetch-Site": "same-origin",
+            "Content-Type": "application/x-www-form-urlencoded",
+        },
+    )
+    assert session.getresponse().status == 303
+    session.close()
+    wait_until(lambda: "sekisho_mail_failing 1.0" in node.monitored("/metrics")[1], 5)
+    assert "sekisho_pin_alarm 0.0" in node.monitored("/metrics")[1]
+    shown = command(edge, "status").stdout
+    assert "Mail can't be sent: " in shown and "wrong PINs" not in shown
 
 
 def test_service_token_from_creation_to_deletion(edge, node):

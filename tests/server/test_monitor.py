@@ -10,7 +10,7 @@ from edge.server.monitor import Reading, Readings, build_monitor
 def reading(*versions: int, version: int = 5, failed: bool = False) -> Readings:
     return Readings(
         certificates={"/etc/x.pem": 2e9}, version=version, expected=2, reload_failed=failed,
-        revocations=3,
+        revocations=3, mail_failing=failed, mail_sent=8, mail_failed=2, pin_alarm=failed,
         workers=[
             Reading(slot, at, {
                 "requests": 10 + slot, "connections": 4, "by_status": {"2xx": 9, "4xx": 1},
@@ -46,6 +46,8 @@ def test_metrics_can_be_parsed_and_are_right():
     assert found["sekisho_snapshot_version",] == 5
     assert found["sekisho_reload_failed",] == 1
     assert found["sekisho_ready",] == 0
+    assert found["sekisho_mail_failing",] == 1 and found["sekisho_pin_alarm",] == 1
+    assert (found["sekisho_mail_sent_total",], found["sekisho_mail_failed_total",]) == (8, 2)
     assert found["sekisho_certificate_end_seconds", ("file", "/etc/x.pem")] == 2e9
     assert found["sekisho_requests_total", ("worker", "0")] == 10
     assert found["sekisho_requests_total", ("worker", "1")] == 11

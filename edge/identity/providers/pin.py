@@ -79,7 +79,7 @@ class OneTimePin:
 
     @property
     def alarmed(self) -> bool:
-        """What alarm() last said: for a monitor."""
+        """What alarm() last said, a few minutes ago at most: for the monitor."""
         return self._alarmed
 
     async def alarm(self) -> bool:

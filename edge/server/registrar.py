@@ -1,22 +1,23 @@
-"""The edge's end of the control stream: who may register, which tables count, certificates, drain.
+"""The edge's end of the control stream: registering, tables, certificates, drain.
 
-A worker answers `register` alone, from its snapshot and revocations; control is only told
-(`tell`) and asked for what needs a signing key (`ask`). One Registrar per worker.
+What may be is decided in edge.server.admission; here it is said and done. A worker answers
+`register` alone, from its snapshot and revocations; control is only told (`tell`) and asked for
+what needs a signing key (`ask`). One Registrar per worker.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import Awaitable, Callable, Container, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from _fastpath.table import Table, TableError
 from _fastpath.tunnel import Link, Links, Sibling
-from edge.identity.authority import NotOurs, Role, covers, read_role
+from edge.identity.authority import NotOurs, read_role
+from edge.server.admission import judge, outside, shown, unrouted
+from edge.server.link_state import Peer, state_of
 from edge.server.siblings import Siblings
 from edge.wire import messages as wire
 from edge.wire.errors import BadMessage
@@ -25,43 +26,9 @@ from edge.wire.framing import pack, unpack
 log = logging.getLogger("sekisho.links")
 
 REGISTER_WITHIN = 10.0  # seconds from the handshake to the first message; over it: link closed
-CLOCK_SKEW = 300.0  # seconds between connector and edge; over it: register refused, final
-MAX_LINKS_PER_TUNNEL = 200  # links of one tunnel in one worker; over it: register refused
-TABLES_PER_MINUTE = 30  # table announcements of one link; over it: link closed
-CERTIFICATES_PER_MINUTE = 3  # certificate requests of one link; over it: link closed
 STATISTICS_EVERY = 10.0  # seconds between two statistics messages of a link
 
-_REPLICA = re.compile(r"[0-9a-f]{1,64}")
-
 Ask = Callable[[dict[str, Any]], Awaitable[dict[str, Any] | None]]
-
-
-@dataclass(slots=True)
-class Peer:
-    """What this worker knows about one link besides its bytes."""
-
-    role: Role | None
-    since: float  # unix seconds
-    source: str  # address of the connector
-    replica: str = ""
-    software: str = ""
-    accepted: bool = False
-    entries: tuple[dict[str, Any], ...] = ()  # of the current table, as announced
-    unrouted: tuple[str, ...] = ()
-    statistics: dict[str, Any] = field(default_factory=dict)
-    configured: dict[int, asyncio.Future[wire.Configured]] = field(default_factory=dict)
-    timer: asyncio.TimerHandle | None = None
-    minute: float = 0.0  # when the counts below began, monotonic
-    tables: int = 0
-    certificates: int = 0
-
-    def over_rate(self, now: float, message: wire.Message) -> bool:
-        """Count what costs the edge work; True when it is too much for one minute."""
-        if now - self.minute >= 60.0:
-            self.minute, self.tables, self.certificates = now, 0, 0
-        self.tables += isinstance(message, wire.Table)
-        self.certificates += isinstance(message, wire.CertificateRequest)
-        return self.tables > TABLES_PER_MINUTE or self.certificates > CERTIFICATES_PER_MINUTE
 
 
 class Registrar:
@@ -202,13 +169,16 @@ class Registrar:
                 waiting.set_result(message)
 
     def _register(self, link: Link, peer: Peer, asked: wire.Register) -> None:
-        refusal, version = self._judge(peer, asked)
+        refusal, version = judge(
+            peer.role, asked, tunnels=self.tunnels(), revoked=self.revoked, now=self.clock(),
+            links=len(self.links.of(asked.tunnel)),
+        )
         if refusal is not None:
             self._refuse(link, refusal)
             return
         peer.accepted = True
         peer.replica = asked.replica
-        peer.software = _shown(asked.software)
+        peer.software = shown(asked.software)
         if peer.timer is not None:
             peer.timer.cancel()
         link.register(asked.tunnel)
@@ -225,40 +195,13 @@ class Registrar:
         log.info("link %d of tunnel %s registered from %s", link.number, asked.tunnel, peer.source)
         self._tell_soon()
 
-    def _judge(self, peer: Peer, asked: wire.Register) -> tuple[wire.Refused | None, int]:
-        """Return (why not, 0) or (None, protocol version)."""
-        role = peer.role
-        if role is None or role.role != "connector":
-            return wire.Refused("link-role", "not a connector's certificate", final=True), 0
-        if asked.tunnel != role.id:
-            text = "the certificate is for another tunnel"
-            return wire.Refused("link-role", text, final=True), 0
-        if _REPLICA.fullmatch(asked.replica) is None:
-            return wire.Refused("link-protocol", "a replica is named by hex digits"), 0
-        common = set(asked.versions) & set(wire.VERSIONS)
-        if not common:
-            text = f"this edge speaks {list(wire.VERSIONS)}, the connector {list(asked.versions)}"
-            return wire.Refused("link-version", text, final=True), 0
-        if self.revoked("credential", role.credential):
-            return wire.Refused("link-revoked", "the credential was revoked", final=True), 0
-        if asked.tunnel not in self.tunnels():
-            return wire.Refused("tunnel-unknown", "no such tunnel", retry_after=5.0), 0
-        skew = asked.clock - self.clock() if asked.clock else 0.0
-        if abs(skew) > CLOCK_SKEW:
-            way = "ahead of" if skew > 0 else "behind"
-            text = f"the connector's clock is {abs(skew):.0f} s {way} the edge's"
-            return wire.Refused("link-clock", text, final=True), 0
-        if len(self.links.of(asked.tunnel)) >= MAX_LINKS_PER_TUNNEL:
-            return wire.Refused("link-refused", "too many links of this tunnel", retry_after=8), 0
-        return None, max(common)
-
     def _table(self, link: Link, peer: Peer, announced: wire.Table) -> None:
         version = announced.version
         current = link.table
         role = peer.role
         if current is not None and version <= current.version:
             refusal = ("link-protocol", "table versions only go up")
-        elif foreign := _outside(role, announced.entries):
+        elif foreign := outside(role, announced.entries):
             refusal = ("hostname-outside-credential", f"the credential doesn't cover {foreign}")
         else:
             try:
@@ -282,31 +225,25 @@ class Registrar:
     def _use(self, link: Link, peer: Peer, table: Table, announced: wire.Table) -> None:
         link.set_table(table)
         peer.entries = announced.entries
-        unrouted = self._unrouted(link, peer)
-        link.send(pack(wire.TableAccepted(table.version, unrouted)))
-        if unrouted and unrouted != peer.unrouted:
+        missing = self._unrouted(link)
+        link.send(pack(wire.TableAccepted(table.version, missing)))
+        if missing and missing != peer.unrouted:
             self.audit(
                 {
                     "kind": "tunnel.hostname.unrouted",
                     "tunnel": link.tunnel.decode(),
                     "replica": peer.replica,
-                    "hostnames": list(unrouted),
+                    "hostnames": list(missing),
                 }
             )
-        peer.unrouted = unrouted
+        peer.unrouted = missing
         if self.siblings is not None:
             self.siblings.offer(self.links, link)
         self._tell_soon()
 
-    def _unrouted(self, link: Link, peer: Peer) -> tuple[str, ...]:
-        """Return the announced hostnames that no route sends to this tunnel."""
-        hosts = self.tunnels().get(link.tunnel.decode(), {}).get("hosts")
-        if hosts is None:
-            return ()
-        names = dict.fromkeys(str(entry.get("hostname") or "").lower() for entry in peer.entries)
-        return tuple(
-            name for name in names if name and not any(_meet(name, host) for host in hosts)
-        )
+    def _unrouted(self, link: Link) -> tuple[str, ...]:
+        peer: Peer = link.user
+        return unrouted(self.tunnels().get(link.tunnel.decode(), {}), peer.entries)
 
     async def _certify(
         self, link: Link, peer: Peer, message: wire.CertificateRequest
@@ -392,10 +329,10 @@ class Registrar:
             if link.tunnel.decode() not in known:
                 self._refuse(link, wire.Refused("tunnel-unknown", "deleted", retry_after=8.0))
                 continue
-            unrouted = self._unrouted(link, peer)
-            if link.table is not None and unrouted != peer.unrouted:
-                peer.unrouted = unrouted
-                link.send(pack(wire.TableAccepted(link.table.version, unrouted)))
+            missing = self._unrouted(link)
+            if link.table is not None and missing != peer.unrouted:
+                peer.unrouted = missing
+                link.send(pack(wire.TableAccepted(link.table.version, missing)))
         self.links.recheck(int(self.clock()))
 
     def revocations_changed(self) -> None:
@@ -459,34 +396,7 @@ class Registrar:
 
     def states(self) -> list[dict[str, Any]]:
         """Return one map per accepted link of this worker: what `tunnel info` shows."""
-        return [
-            {
-                "tunnel": link.tunnel.decode(),
-                "replica": link.user.replica,
-                "link": link.number,
-                "slot": self.slot,
-                "state": "draining" if link.draining else "up" if link.table else "no table",
-                "since": link.user.since,
-                "source": link.user.source,
-                "software": link.user.software,
-                "round_trip": link.round_trip,
-                "streams": link.streams,
-                "total": link.total,
-                "table": link.table.version if link.table else None,
-                "unrouted": list(link.user.unrouted[:100]),
-                "entries": [
-                    {
-                        "hostname": str(one.get("hostname", "")),
-                        "path": str(one.get("path", "")),
-                        "service": str(one.get("service", "")),
-                    }
-                    for one in link.user.entries[:100]
-                ],
-                "statistics": link.user.statistics,
-            }
-            for link in self.links.all()
-            if link.user.accepted
-        ]
+        return [state_of(link, self.slot) for link in self.links.all() if link.user.accepted]
 
     def _tell_soon(self) -> None:
         if not self._telling:
@@ -512,44 +422,3 @@ class Registrar:
         task = self.loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _outside(role: Role | None, entries: tuple[dict[str, Any], ...]) -> str:
-    """Return what is announced and not covered by the credential, fit to be shown, or "".
-
-    A rule without a hostname is one for every host that the edge routes to this tunnel. Under a
-    limited credential that would be the other credentials' hosts too, so it may only name what the
-    edge answers itself and nobody's origin is asked for.
-    """
-    limit = role.hostnames if role is not None else ()
-    if not limit:
-        return ""
-    for entry in entries:
-        name = str(entry.get("hostname") or "").lower()
-        if not covers(limit, name) and (name or not _by_the_edge(entry)):
-            return repr(name) if name else "every hostname"
-    return ""
-
-
-def _by_the_edge(entry: dict[str, Any]) -> bool:
-    """Return True for a service that the edge answers without a stream: see _fastpath.table."""
-    service = entry.get("service")
-    return isinstance(service, str) and (
-        service == "hello_world" or service.startswith("http_status:")
-    )
-
-
-def _shown(text: str) -> str:
-    """Return what may be shown of a text that a connector sent about itself."""
-    return "".join(letter for letter in text[:100] if letter.isprintable())
-
-
-def _meet(one: str, other: str) -> bool:
-    """Return True when some name fits both patterns."""
-    if one == other:
-        return True
-    if one.startswith("*.") and other.startswith("*."):
-        return one.endswith(other[1:]) or other.endswith(one[1:])
-    if one.startswith("*."):
-        return other.endswith(one[1:])
-    return other.startswith("*.") and one.endswith(other[1:])

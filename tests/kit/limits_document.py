@@ -24,7 +24,11 @@ PYTHON = {
         "edge/store/flows.py",
     ),
     "Audit events": ("edge/identity/audit.py",),
-    "Registering a link": ("edge/server/registrar.py",),
+    "Registering a link": (
+        "edge/server/registrar.py",
+        "edge/server/admission.py",
+        "edge/server/link_state.py",
+    ),
 }
 
 

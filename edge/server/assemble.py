@@ -1,6 +1,7 @@
 """From files and store to one snapshot's bytes: read, check, compile. Only control does it."""
 
 import asyncio
+import contextlib
 import gc
 import os
 import threading
@@ -151,7 +152,8 @@ def _pages(loaded: Loaded) -> dict[str, Any]:
 
 
 def _give_way() -> None:
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+    with contextlib.suppress(OSError):   # a courtesy; a sandbox may forbid it
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
 
 
 def _uncollected(work: Callable[[], T]) -> T:

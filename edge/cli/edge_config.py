@@ -42,6 +42,8 @@ def init(config: Path, auth_domain: str) -> None:
     What is there already is kept: a configuration file, and never ever a key."""
     try:
         made = write_new(config, starter(auth_domain))
+        if made:
+            (config.parent / "credentials").mkdir(mode=0o700, exist_ok=True)
         loaded = load(config)
         if loaded.config is None:
             show(loaded)
@@ -60,7 +62,10 @@ def init(config: Path, auth_domain: str) -> None:
         f"{'made ' if new_key else 'kept '} {key}  (back it up: without it the state can't be read)"
     )
     if made:
-        click.echo(f"Next: fill in {config}, then `sekisho edge check -c {config}`.")
+        click.echo(
+            f"Next: put the certificate's key into {config.parent / 'credentials' / 'tls.key'}, "
+            f"fill in {config}, then `sekisho edge check -c {config}`."
+        )
     else:
         show(loaded)
 

@@ -75,16 +75,14 @@ def load(
 ) -> Loaded:
     """Read, parse and check a configuration and the files that it includes.
 
-    credentials: folder of systemd's credentials (default $CREDENTIALS_DIRECTORY). previous: the
-    running snapshot's
-    settings["applications"], for the warning about renames."""
+    credentials: folder of systemd's credentials (default $CREDENTIALS_DIRECTORY, else `credentials`
+    beside the file, so that a person's `edge check` sees what the unit will be handed). previous:
+    the running snapshot's settings["applications"], for the warning about renames."""
     path = Path(os.path.abspath(path))
     cache = cache or Cache()
-    folder = (
-        Path(credentials or os.environ.get("CREDENTIALS_DIRECTORY", ""))
-        if (credentials or os.environ.get("CREDENTIALS_DIRECTORY"))
-        else None
-    )
+    named = credentials or os.environ.get("CREDENTIALS_DIRECTORY")
+    beside = path.parent / "credentials"
+    folder = Path(named) if named else beside if beside.is_dir() else None
     with collector_off():
         return Reader(path, folder, cache).run(previous or {})
 

@@ -12,17 +12,20 @@ redirect: ["0.0.0.0:80", "[::]:80"]      # plain HTTP is only sent to https
 monitor: 127.0.0.1:9180                  # /metrics /live /ready
 
 # Certificates for {auth_domain} and for every application's host (wildcards do).
+# credential:NAME is a file in the folder `credentials` beside this one (chmod 600), which the
+# systemd unit hands to the service; a path will do as well, where the service can read it.
 certificates:
-  - certificate: /etc/sekisho/tls/{domain}.pem
-    key: /etc/sekisho/tls/{domain}.key   # chmod 600
+  - certificate: /etc/sekisho/tls.pem    # the whole chain
+    key: credential:tls.key
 
 state: sqlite:////var/lib/sekisho/state.db
+master_key_file: credential:master.key   # made by `sekisho edge init`; keep a copy elsewhere
 
 mail:                                    # how one-time PINs are sent
   server: smtps://mail.{domain}:465
   from: Sekisho <access@{domain}>
   # username: sekisho
-  # password_file: /etc/sekisho/smtp     # chmod 600
+  # password_file: credential:smtp
 
 identity_providers:
   - {{name: One-time PIN, type: onetimepin}}
@@ -30,7 +33,7 @@ identity_providers:
   #   type: oidc
   #   issuer: https://id.{domain}
   #   client_id: sekisho
-  #   client_secret_file: /etc/sekisho/sso-secret
+  #   client_secret_file: credential:sso
   #   groups_claim: groups
 
 routes:                                  # where host names lead

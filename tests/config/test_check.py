@@ -425,7 +425,10 @@ def test_missing_key_files_and_credentials(tmp_path: Path, monkeypatch: pytest.M
     credentials = tmp_path / "credentials"
     credentials.mkdir()
     (credentials / "tls.key").write_text("x")
-    (credentials / "tls.key").chmod(0o644)  # systemd's affair
+    (credentials / "tls.key").chmod(0o644)
+    errors, _ = problems(tmp_path, text)   # beside the file, for a person's check: as any key file
+    assert len(errors) == 2 and "chmod 600" in errors[1]
+    # in systemd's own folder the mode is systemd's affair
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
     errors, _ = problems(tmp_path, text)
     assert errors == [

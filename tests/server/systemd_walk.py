@@ -6,13 +6,15 @@ import contextlib
 import http.client
 import os
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 ROOT, SEKISHO = Path(sys.argv[1]), sys.argv[2]
-PORT, MONITOR = 18643, 18644
+PORT, MONITOR, TLS = 18643, 18644, 18645
 CONFIG = Path("/etc/sekisho/sekisho.yml")
 JOURNAL = Path("/run/edge-journal")
 UNIT = "sekisho-edge.service"
@@ -20,6 +22,9 @@ TEXT = """\
 auth_domain: login.sekisho.localhost
 demo: true
 plain: ["127.0.0.1:{port}"]
+listen: ["127.0.0.1:{tls}"]
+certificates: [{{certificate: /etc/sekisho/tls.pem, key: "credential:tls.key"}}]
+master_key_file: credential:master.key
 monitor: 127.0.0.1:{monitor}
 workers: 2
 access_log: /var/log/sekisho/access.log
@@ -65,6 +70,16 @@ def _get(limit: float) -> int:
         return session.getresponse().status
 
 
+def tls_holds(name: str) -> bool:
+    """True when the TLS listener shows a certificate for the name, with the key to it."""
+    context = ssl.create_default_context(cafile="/etc/sekisho/walk-ca.pem")
+    with (
+        socket.create_connection(("127.0.0.1", TLS), 5) as raw,
+        context.wrap_socket(raw, server_hostname=name) as session,
+    ):
+        return session.version() == "TLSv1.3"
+
+
 def served(status: int, within: float) -> bool:
     end = time.monotonic() + within
     while time.monotonic() < end:
@@ -86,16 +101,25 @@ def family() -> set[int]:
 
 
 def write(status: int, extra: str = "") -> None:
-    CONFIG.write_text(TEXT.format(port=PORT, monitor=MONITOR, status=status) + extra)
+    CONFIG.write_text(TEXT.format(port=PORT, tls=TLS, monitor=MONITOR, status=status) + extra)
 
 
 def install() -> None:
     CONFIG.parent.mkdir(mode=0o755, exist_ok=True)
     write(200)
     from edge.identity.keys import MasterKey
+    from tests.kit.certificates import Authority
 
+    secrets = CONFIG.parent / "credentials"   # 0700: the service sees what systemd hands it only
+    secrets.mkdir(mode=0o700, exist_ok=True)
     with contextlib.suppress(FileExistsError):
-        MasterKey.create(Path("/etc/sekisho/master.key"))
+        MasterKey.create(secrets / "master.key")
+    authority = Authority("walk CA")
+    (CONFIG.parent / "walk-ca.pem").write_bytes(authority.pem)
+    leaf = authority.leaf("open.sekisho.localhost")
+    (CONFIG.parent / "tls.pem").write_bytes(leaf.certificate)
+    (secrets / "tls.key").write_bytes(leaf.key)
+    (secrets / "tls.key").chmod(0o600)
     text = (ROOT / "docs" / UNIT).read_text().replace("/opt/sekisho/bin/sekisho", SEKISHO)
     Path("/etc/systemd/system", UNIT).write_text(text)
     dropin = Path("/etc/systemd/system", f"{UNIT}.d")
@@ -113,6 +137,7 @@ def install() -> None:
 def walk() -> None:
     step("systemctl start returns when the edge is ready", systemctl("start", UNIT) == 0)
     step("and it serves at once", get() == 200)
+    step("over TLS with the key that systemd handed it", tls_holds("open.sekisho.localhost"))
     step(f"status text: {show('StatusText')}", show("StatusText").startswith("version "))
     step("four processes", len(family()) == 4)
 

@@ -42,7 +42,7 @@ def walk(*more: str) -> str:
 @pytest.mark.skipif(bool(missing) and "CI" not in os.environ, reason=f"needs {missing}")
 class TestUnderSystemd:
     def test_start_reload_watchdog_kill_stop(self):
-        assert walk().count("ok   ") == 17
+        assert walk().count("ok   ") == 18
 
     def test_socket_activation(self):
         assert walk("socket").count("ok   ") == 5

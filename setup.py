@@ -40,6 +40,8 @@ DIRECTIVES = {
     "freethreading_compatible": False,
 }
 LIBRARIES = {
+    "pem": ["ssl", "crypto"],
+    "contexts": ["ssl", "crypto"],
     "tls": ["ssl", "crypto"],
     "jwt": ["crypto"],
     "servicetoken": ["crypto"],

@@ -4,7 +4,7 @@ from typing import Protocol
 from _fastpath.carrier import Carrier
 from _fastpath.endpoint import Pipe
 from _fastpath.inbound import Inbound
-from _fastpath.tls import TlsClientContext
+from _fastpath.contexts import TlsClientContext
 
 class LinkHooks(Protocol):
     def message(self, link: DialledLink, body: bytes) -> None: ...

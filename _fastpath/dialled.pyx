@@ -6,7 +6,8 @@ from _fastpath.endpoint cimport Pipe, TcpPipe, TlsPipe
 from _fastpath.inbound cimport Inbound, inbound_new
 from _fastpath.mux cimport ACCEPT_ANY
 from _fastpath.stream cimport Stream
-from _fastpath.tls cimport TlsClientContext, tls_connect
+from _fastpath.contexts cimport TlsClientContext
+from _fastpath.tls cimport tls_connect
 
 
 @cython.final

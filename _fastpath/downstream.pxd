@@ -10,7 +10,7 @@ from _fastpath.exchange cimport Arrival, Checkpoint, Exchange, Live, Out
 from _fastpath.head cimport Head
 from _fastpath.relay cimport Frames
 from _fastpath.snapshot cimport Route, Snapshot
-from _fastpath.tls cimport TlsContexts
+from _fastpath.contexts cimport TlsContexts
 from _fastpath.tunnel cimport Links, Service
 from _fastpath.upstream cimport Target, Upstream, Upstreams, UpstreamUser
 

@@ -4,7 +4,7 @@ from typing import Any, Literal, Protocol
 
 from _fastpath.accesslog import AccessLog
 from _fastpath.snapshot import Snapshot
-from _fastpath.tls import TlsContexts
+from _fastpath.contexts import TlsContexts
 from _fastpath.revocations import Revocations
 from _fastpath.tunnel import Links
 

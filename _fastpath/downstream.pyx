@@ -27,7 +27,8 @@ from _fastpath.snapshot cimport (
     ROUTE_NO_CHUNKED, ROUTE_NO_TLS_VERIFY, ROUTE_SERVICE, ROUTE_TUNNEL, SCHEME_HELLO, SCHEME_HTTP, SCHEME_HTTPS,
     SCHEME_STATUS, SCHEME_UNIX, SCHEME_UNIX_TLS, Route, Snapshot,
 )
-from _fastpath.tls cimport PROFILE_TUNNEL, TlsContexts, tls_accept
+from _fastpath.contexts cimport PROFILE_TUNNEL, TlsContexts
+from _fastpath.tls cimport tls_accept
 from _fastpath.revocations cimport Revocations
 from _fastpath.token cimport TokenCache
 from _fastpath.tunnel cimport SERVICE_HELLO, SERVICE_HTTP, SERVICE_NONE, SERVICE_STATUS, Service, Warrant
@@ -40,7 +41,7 @@ import ipaddress
 import logging
 
 from _fastpath.facts import FactSet as PythonFactSet
-from _fastpath.tls import TlsClientContext
+from _fastpath.contexts import TlsClientContext
 
 log = logging.getLogger("sekisho.worker")
 

@@ -2,7 +2,7 @@ import asyncio
 
 from _fastpath.carrier import Carrier
 from _fastpath.endpoint import Pipe
-from _fastpath.tls import TlsClientContext
+from _fastpath.contexts import TlsClientContext
 
 class Inbound:
     @property

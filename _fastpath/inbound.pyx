@@ -5,7 +5,8 @@ from libc.stdint cimport uint8_t
 
 from _fastpath.errors cimport R_INTERNAL, R_STREAM_RESET
 from _fastpath.muxpipe cimport WAIT_HEADER, pipe_new
-from _fastpath.tls cimport TlsClientContext, tls_connect
+from _fastpath.contexts cimport TlsClientContext
+from _fastpath.tls cimport tls_connect
 
 import logging
 

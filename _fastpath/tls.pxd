@@ -1,21 +1,10 @@
-"""TLS 1.2/1.3 on libssl, sans-IO: bytes in, bytes out, no socket.
+"""The engine of one TLS 1.2/1.3 connection, sans-IO: bytes in, bytes out, no socket."""
 
-A TlsContexts holds what all server connections of a worker share (certificates by SNI, ticket keys, profiles);
-a TlsClientContext what dialled ones share; a Tls is one connection's engine. A Tls holds its contexts by reference,
-so a reload builds a new TlsContexts, swaps one pointer, and running connections keep theirs."""
+from libc.stdint cimport uint8_t
 
-from libc.stdint cimport uint8_t, uint64_t
-
-from _fastpath.openssl cimport BIO, SSL, SSL_CTX
+from _fastpath.contexts cimport Hello, TlsClientContext, TlsContexts
+from _fastpath.openssl cimport BIO, SSL
 from _fastpath.slice cimport Slice
-
-
-cdef enum TlsProfile:        # which rules a connection came under; chosen by SNI in the ClientHello callback
-    PROFILE_NONE = 0         # before the ClientHello, and after a refusal
-    PROFILE_APPLICATION = 1  # browsers: no client certificate asked for
-    PROFILE_CLIENT_CA = 2    # an application that asks for client certificates
-    PROFILE_TUNNEL = 3       # tunnel.<auth_domain>, ALPN sekisho-link/1, TLS 1.3, client certificate required
-    PROFILE_CLIENT = 4       # we dialled
 
 
 cdef enum TlsRead:           # result of Tls.read
@@ -36,48 +25,13 @@ cdef struct Channel:         # both directions of ciphertext of one Tls; its BIO
     size_t out_room
 
 
-cdef class TicketKeys:
-    """Session ticket keys, newest first, shared by all workers and kept over reloads: the first
-    encrypts, all decrypt. Empty: no tickets."""
-    cdef uint8_t keys[8][80]  # name 16, HMAC-SHA-256 key 32, AES-256 key 32
-    cdef int count
-
-
-cdef class TlsEntry:         # one certificate with the rules of its names; TlsContexts.add builds it
-    cdef SSL_CTX* context
-    cdef int profile         # TlsProfile
-    cdef bytes scope         # part of the session id context: profile, client CAs, CRLs
-    cdef bint require        # no client certificate, no handshake
-    cdef readonly bint refuses_all  # certificates are asked for and there is nothing to check them against
-
-
-cdef class TlsContexts:      # server side; built by Python code (tls.pyi), immutable once in use
-    cdef SSL_CTX* initial    # every connection begins here: ticket keys, ClientHello callback
-    cdef dict exact          # bytes host -> TlsEntry
-    cdef dict wildcard       # bytes parent of "*." -> TlsEntry
-    cdef TlsEntry fallback   # for no SNI and unknown names; None: alert unrecognized_name
-    cdef readonly TicketKeys tickets
-
-
-cdef class TlsClientContext:  # client side; built by Python code, shared by many connections
-    cdef SSL_CTX* context
-    cdef readonly bint verify
-
-
-cdef class Tls:
+cdef class Tls(Hello):
     cdef SSL* ssl
     cdef BIO* bio            # owned by ssl
     cdef Channel channel
-    cdef object contexts     # TlsContexts or TlsClientContext: keeps them alive
-    cdef TlsEntry entry      # chosen in the ClientHello callback
-    cdef int chosen          # TlsProfile
-    cdef bint hello_seen     # a second ClientHello must name the same host
     cdef bint done           # handshake completed and its certificate rules hold
     cdef bint failed         # nothing more may come out of this connection
-    cdef int refusal         # alert chosen by a callback, 0 = none
     cdef readonly bint plain  # the first bytes were an HTTP request, not TLS: a short 400 is due
-    cdef uint8_t name[256]
-    cdef size_t name_len
     cdef readonly str why    # plain words, after a failure; None before
 
     cdef int feed(self, const uint8_t* p, size_t n) except -1

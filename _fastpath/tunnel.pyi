@@ -6,7 +6,7 @@ from _fastpath.carrier import Carrier
 from _fastpath.inbound import Inbound
 from _fastpath.probe import Probe
 from _fastpath.table import Table
-from _fastpath.tls import TlsContexts
+from _fastpath.contexts import TlsContexts
 
 class Link(Carrier):
     user: Any

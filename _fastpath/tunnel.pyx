@@ -18,7 +18,8 @@ from _fastpath.slice cimport Slice, slice_bytes, slice_of
 from _fastpath.stream cimport Stream
 from _fastpath.streamheader cimport Header, header_bytes, header_number, header_start, header_text
 from _fastpath.table cimport Entry, Table
-from _fastpath.tls cimport PROFILE_TUNNEL, TlsContexts, tls_accept
+from _fastpath.contexts cimport PROFILE_TUNNEL, TlsContexts
+from _fastpath.tls cimport tls_accept
 
 import logging
 

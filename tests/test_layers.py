@@ -34,6 +34,8 @@ STOREYS = [
         "table",
         "streamheader",
         "snapshot",
+        "pem",
+        "contexts",
         "tls",
         "accesslog",
         "cookie",

@@ -5,7 +5,8 @@ import ssl
 import tempfile
 import time
 
-from _fastpath.tls import TicketKeys, TlsClientContext, TlsContexts, TlsEnd
+from _fastpath.contexts import TicketKeys, TlsClientContext, TlsContexts
+from _fastpath.tls import TlsEnd
 from bench.figure import Figure
 from tests.kit.certificates import Authority
 from tests.kit.tls_peer import PythonClient, pump, python_context

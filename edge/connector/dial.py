@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from _fastpath.contexts import TlsClientContext
 from _fastpath.dialled import client_pipe
-from _fastpath.tls import TlsClientContext
 from edge.connector.scalars import split_address
 
 if TYPE_CHECKING:

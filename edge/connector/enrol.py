@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from _fastpath.contexts import TlsClientContext
 from _fastpath.dialled import DialledLink
 from _fastpath.inbound import Inbound
-from _fastpath.tls import TlsClientContext, TlsError
+from _fastpath.pem import TlsError
 from edge.connector.credentials import Credentials, CredentialsRefused
 from edge.identity.authority import new_key, new_request, utc_now, wants_renewal
 from edge.wire import messages as wire

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from _fastpath.contexts import TlsClientContext
 from _fastpath.inbound import Inbound
-from _fastpath.tls import TlsClientContext, TlsError
+from _fastpath.pem import TlsError
 from edge.connector.ingress import Rule
 from edge.connector.origin_request import OriginRequest
 from edge.connector.service import Service, ServiceRefused, is_link_local

@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from _fastpath.contexts import TicketKeys
 from _fastpath.snapshot import Snapshot
-from _fastpath.tls import TicketKeys
 from edge.config import InstallationKeys, Loaded, StoreObjects, Workshop
 from edge.config.compile import ConfigRefused
 from edge.control.pages import PAGE_HEADERS, prepared_pages

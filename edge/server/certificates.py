@@ -4,7 +4,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from _fastpath.tls import TicketKeys, TlsContexts, certificate_names
+from _fastpath.contexts import TicketKeys, TlsContexts
+from _fastpath.pem import certificate_names
 from edge.identity.authority import end_of
 from edge.server.folder import Folder, write_atomic
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from _fastpath.accesslog import AccessLog
+from _fastpath.contexts import TicketKeys, TlsContexts
 from _fastpath.downstream import WorkerCore
 from _fastpath.revocations import Revocations
 from _fastpath.snapshot import Snapshot
-from _fastpath.tls import TicketKeys, TlsContexts
 from edge.server.certificates import contexts_of
 from edge.server.feed import Message
 from edge.server.plan import Listener

@@ -6,7 +6,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from _fastpath.tls import TlsContexts, TlsEnd
+from _fastpath.contexts import TlsContexts
+from _fastpath.tls import TlsEnd
 
 Mangle = Callable[[bytes], bytes]
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import uvloop
 
-from _fastpath.tls import TicketKeys, TlsContexts
+from _fastpath.contexts import TicketKeys, TlsContexts
 from edge.connector.credentials import Credentials, save
 from edge.connector.daemon import Daemon
 from edge.connector.ingress import Settings, read_text_of

@@ -1,33 +1,36 @@
 """The harness of the attack rows: a real edge before a recording origin, and a person signed in by PIN."""
 
 import asyncio
+import contextlib
 import json
 import ssl
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 from edge.demo.authority import DemoAuthority
 from edge.demo.processes import free_port
 from edge.demo.visitor import Visitor
-from tests.kit.edge_process import EdgeProcess
+from tests.kit.edge_process import EdgeProcess, wait_until
 from tests.kit.mail import MailSink
 from tests.kit.origin import RecordingOrigin, Seen
-from tests.kit.raw import Raw
-from tests.security.rows import OPEN, PATHS, A, B, Pass, Row
+from tests.kit.raw import Answer, Raw
+from tests.security.rows import OPEN, PATHS, A, B, Pass, Row, request
 
 CONFIG = """\
-demo: true
 auth_domain: login.sekisho.localhost
 listen: ["127.0.0.1:{tls}"]
-plain: ["127.0.0.1:{plain}"]
-workers: 1
+{plain}
+workers: {workers}
 monitor: 127.0.0.1:{monitor}
 access_log: {folder}/access.log
 state: sqlite:///{folder}/state.db
 state_folder: {folder}/state
-certificates: [{{certificate: {folder}/edge.pem, key: {folder}/edge.key}}]
+certificates:
+{certificates}
 mail: {{server: "smtp://127.0.0.1:{smtp}", from: "access@sekisho.localhost"}}
-timeouts: {{body_idle: {body_idle}s}}
+{settings}
 identity_providers: [{{name: One-time PIN, type: onetimepin}}]
 routes:
   - {{hostname: "*.sekisho.localhost", service: "{origin}"}}
@@ -50,6 +53,12 @@ applications:
   - name: Office
     domain: office.sekisho.localhost
     policies: [{{name: Office, decision: bypass, include: [{{ip: 10.0.0.0/8}}]}}]
+  - name: Robots
+    domain: robots.sekisho.localhost
+    policies: [{{name: Machines, decision: non_identity, include: [any_valid_service_token]}}]
+  - name: Contractors out
+    domain: groups.sekisho.localhost
+    policies: [{{name: Staff, decision: allow, include: [{{email: alice@example.com}}], exclude: [{{idp_group: contractors}}]}}]
 """
 
 
@@ -61,7 +70,12 @@ class Checkpoint:
     """One edge for a whole test session; `clear()` between tests forgets what the origin saw."""
 
     body_idle = 2
-    tls_only = False
+    workers = 1
+    tls_only = False                     # True: no plain listener, so that every public address is https
+    certificates: ClassVar[dict[str, list[str]]] = {      # name of the pair: what it is for
+        "edge": [OPEN, A, B, PATHS, "login.sekisho.localhost", "office.sekisho.localhost", "*.sekisho.localhost"],
+    }
+    settings = "timeouts: {body_idle: 2s}"
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -69,13 +83,16 @@ class Checkpoint:
         self.mail = MailSink(folder)
         self.tls_port, self.plain_port = free_port(), free_port()
         self.authority = DemoAuthority()
-        names = [OPEN, A, B, PATHS, "login.sekisho.localhost", "office.sekisho.localhost",
-                 "*.sekisho.localhost"]
-        self.authority.issue(names, folder / "edge.pem", folder / "edge.key")
+        for name, names in self.certificates.items():
+            self.authority.issue(names, folder / f"{name}.pem", folder / f"{name}.key")
         self.edge = EdgeProcess(
             CONFIG.format(
-                folder=folder, tls=self.tls_port, plain=self.plain_port, monitor=free_port(),
-                smtp=self.mail.port, origin=self.origin.url, body_idle=self.body_idle,
+                folder=folder, tls=self.tls_port, monitor=free_port(), workers=self.workers,
+                plain="" if self.tls_only else f'demo: true\nplain: ["127.0.0.1:{self.plain_port}"]',
+                certificates="\n".join(
+                    f"  - {{certificate: {folder}/{name}.pem, key: {folder}/{name}.key}}"
+                    for name in self.certificates),
+                smtp=self.mail.port, origin=self.origin.url, settings=self.settings,
             ),
             folder,
         )
@@ -95,12 +112,17 @@ class Checkpoint:
     # --- clients ---------------------------------------------------------------------------------
 
     def client(self, *, tls: bool = False, name: str = OPEN, timeout: float = 5.0) -> Raw:
-        if tls:
+        if tls or self.tls_only:
             return Raw(("127.0.0.1", self.tls_port), tls=self.tls, server_name=name, timeout=timeout)
         return Raw(("127.0.0.1", self.plain_port), timeout=timeout)
 
     def url(self, host: str, path: str = "/") -> str:
-        return f"http://{host}:{self.plain_port}{path}"
+        scheme, port = ("https", self.tls_port) if self.tls_only else ("http", self.plain_port)
+        return f"{scheme}://{host}:{port}{path}"
+
+    def browser(self) -> Visitor:
+        """Return a browser that nobody has used."""
+        return Visitor(self.tls_port, self.tls) if self.tls_only else Visitor(self.plain_port)
 
     def visitor(self) -> Visitor:
         """Return a browser in which alice@example.com is signed in at A, B and /admin."""
@@ -111,7 +133,7 @@ class Checkpoint:
     def fresh(self, *hosts: str) -> Visitor:
         """Return a browser of alice's with sessions of its own at these hosts, from the sign-in that she
         has: it costs no mail, of which there are five an hour (O10)."""
-        visitor = Visitor(self.plain_port)
+        visitor = self.browser()
         visitor.jar["login.sekisho.localhost"] = dict(self.visitor().jar["login.sekisho.localhost"])
 
         async def enter() -> None:
@@ -135,7 +157,7 @@ class Checkpoint:
         return next(v for k, v in jar.items() if k.startswith("CF_Authorization"))
 
     async def _sign_in(self) -> Visitor:
-        visitor = Visitor(self.plain_port)
+        visitor = self.browser()
         page = await visitor.get(self.url(A), follow=True)
         sent = await visitor.submit(page, page.form("email"), email="alice@example.com")
         field = "code" if 'name="code"' in sent.text else "pin"
@@ -217,3 +239,37 @@ class Checkpoint:
         while len(self.log(since)) < count and time.monotonic() < deadline:
             time.sleep(0.05)
         return self.log(since)
+
+
+class Twins(Checkpoint):
+    """Two workers, https only, a certificate of its own for app-b: what must hold in every worker."""
+
+    workers = 2
+    tls_only = True
+    certificates: ClassVar[dict[str, list[str]]] = {"edge": ["*.sekisho.localhost"], "app-b": [B]}
+
+    @contextlib.contextmanager
+    def spread_over_both(self, host: str, tries: int = 12) -> Iterator[list[Raw]]:
+        """Open connections until each worker has some of them."""
+        clients = [self.client(name=host) for _ in range(tries)]
+        try:
+            self.spread(tries)
+            yield clients
+        finally:
+            for one in clients:
+                one.sock.close()
+
+    def both(self, host: str, *fields: str, path: str = "/", tries: int = 12) -> list[Answer]:
+        """Return the answers of many connections at once: the kernel deals them to both workers."""
+        with self.spread_over_both(host, tries) as clients:
+            for one in clients:
+                one.send(request(*fields, first=f"GET {path} HTTP/1.1", host=host))
+            return [one.answer() for one in clients]
+
+    def spread(self, count: int) -> None:
+        """Wait until `count` connections are open, and see that each worker has some of them."""
+        def open_ones() -> list[int]:
+            return [int(w["connections"] or 0) for w in self.edge.status()["workers"]]
+
+        wait_until(lambda: sum(open_ones()) >= count, 5)
+        assert all(open_ones()), "one worker has all of them"

@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.security.checkpoint import Checkpoint
+from tests.security.checkpoint import Checkpoint, Twins
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +29,16 @@ def _every_refusal_is_logged(request: pytest.FixtureRequest) -> Iterator[None]:
 def checkpoint(_checkpoint: Checkpoint) -> Checkpoint:
     _checkpoint.clear()
     return _checkpoint
+
+
+@pytest.fixture(scope="session")
+def _twins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Twins]:
+    one = Twins(tmp_path_factory.mktemp("twins"))
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def twins(_twins: Twins) -> Twins:
+    _twins.clear()
+    return _twins

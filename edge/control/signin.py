@@ -27,7 +27,7 @@ from edge.identity.address import canonical
 from edge.identity.desk import Desk
 from edge.identity.destination import Destination, destination
 from edge.identity.providers import pin as one_time_pin
-from edge.identity.providers.fetch import ProviderFailed
+from edge.identity.providers.failed import ProviderFailed
 from edge.identity.sessions import Current, Issued, Person
 from edge.identity.world import PIN, Provider
 from edge.store import Flow

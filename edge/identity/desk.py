@@ -5,13 +5,12 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edge.identity.audit import Audit
 from edge.identity.clock import SteadyClock
 from edge.identity.keys import KeyStore
 from edge.identity.mail import Post, Send, send_smtp
-from edge.identity.providers.oidc import OpenIdProvider
 from edge.identity.providers.pin import OneTimePin
 from edge.identity.revocations import Publish, Revocations
 from edge.identity.service_tokens import ServiceTokens
@@ -19,6 +18,9 @@ from edge.identity.sessions import Sessions, new_id
 from edge.identity.tokens import Tokens
 from edge.identity.world import OIDC, Provider, World
 from edge.store import Store, StoreError
+
+if TYPE_CHECKING:
+    from edge.identity.providers.oidc import OpenIdProvider
 
 CALLBACK = "/cdn-cgi/access/callback"
 FLUSH = 0.5  # seconds between two writes of audit events
@@ -58,7 +60,7 @@ class Desk:
         self.service_tokens = ServiceTokens(store, self.revocations, clock)
         self.post = Post(lambda: self.world().mail, self.audit, self.steady, send=send, pause=pause)
         self.pin = OneTimePin(store, keys, self.audit, self.steady, pause=pause)
-        self._providers: dict[str, OpenIdProvider] = {}
+        self._providers: dict[str, "OpenIdProvider"] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -80,9 +82,12 @@ class Desk:
         for provider in self._providers.values():
             await provider.close()
 
-    def provider(self, provider: Provider) -> OpenIdProvider:
+    def provider(self, provider: Provider) -> "OpenIdProvider":
         """Return the client of an OIDC provider; it lives as long as its configuration is the
         same."""
+        # Its libraries are a tenth of a start, and only OpenID providers need them.
+        from edge.identity.providers.oidc import OpenIdProvider
+
         assert provider.type == OIDC
         held = self._providers.get(provider.id)
         world = self.world()

@@ -1,8 +1,6 @@
 """How often something happened to somebody within a window of minutes."""
 
 from sqlalchemy import delete, func, select
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from edge.store.engine import Database
@@ -55,10 +53,8 @@ class Counters:
         return int(found.scalar_one())
 
     async def _add(self, connection: AsyncConnection, kind: str, key: str, minute: int) -> None:
-        # Both dialects have the same clause under two names.
-        insert = sqlite_insert if self._database.sqlite else postgresql_insert
         await connection.execute(
-            insert(counters)
+            self._database.insert(counters)
             .values(kind=kind, key=key, minute=minute, count=1)
             .on_conflict_do_update(
                 index_elements=["kind", "key", "minute"], set_={"count": counters.c.count + 1}

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any
 
-import asyncpg
 from sqlalchemy import event, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -71,6 +70,15 @@ def create_engine(url: str) -> AsyncEngine:
     return engine
 
 
+def _insert_of(sqlite: bool) -> Any:
+    """Return the dialect's own insert(): both have the same clause under two names."""
+    if sqlite:
+        from sqlalchemy.dialects.sqlite import insert
+    else:
+        from sqlalchemy.dialects.postgresql import insert  # type: ignore[assignment]
+    return insert
+
+
 UNAVAILABLE = (OSError, asyncio.TimeoutError, PoolTimeout, OperationalError, InterfaceError)
 
 
@@ -80,6 +88,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self.engine = create_engine(url)
         self.sqlite = self.engine.dialect.name == "sqlite"
+        self.insert = _insert_of(self.sqlite)  # insert() with ON CONFLICT
         # SQLite admits one writer; waiting here is fair, waiting in its busy handler is not.
         self._writing = asyncio.Lock() if self.sqlite else None
 
@@ -128,18 +137,23 @@ def is_unavailable(error: BaseException) -> bool:
         # "no such table" and "syntax error" are our own mistakes and come under the same class
         text = str(original)
         return not any(ours in text for ours in ("no such", "syntax error", "has no column"))
-    cause = getattr(original, "__cause__", None)
-    if isinstance(
-        cause,
-        (
-            asyncpg.exceptions.InsufficientResourcesError,
-            asyncpg.exceptions.OperatorInterventionError,
-            asyncpg.exceptions.PostgresConnectionError,
-            asyncpg.exceptions.ReadOnlySQLTransactionError,
-            asyncpg.exceptions.LockNotAvailableError,
-        ),
-    ):
+    if _postgres_is_away(getattr(original, "__cause__", None)):
         return True
     if isinstance(error, SQLAlchemyError) and not isinstance(error, UNAVAILABLE):
         return False
     return isinstance(error, UNAVAILABLE)
+
+
+def _postgres_is_away(cause: BaseException | None) -> bool:
+    if not type(cause).__module__.startswith("asyncpg"):  # which only PostgreSQL needs loaded
+        return False
+    from asyncpg import exceptions
+
+    away = (
+        exceptions.InsufficientResourcesError,
+        exceptions.OperatorInterventionError,
+        exceptions.PostgresConnectionError,
+        exceptions.ReadOnlySQLTransactionError,
+        exceptions.LockNotAvailableError,
+    )
+    return isinstance(cause, away)

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import delete, select
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from edge.store.engine import Database
 from edge.store.tables import events
@@ -34,7 +32,6 @@ class Events:
         """Store the events; one that is stored already is left as it is."""
         if not batch:
             return
-        insert = sqlite_insert if self._database.sqlite else postgresql_insert
         rows = [
             {
                 "id": e.id,
@@ -51,7 +48,7 @@ class Events:
         ]
         async with self._database.write() as connection:
             await connection.execute(
-                insert(events).on_conflict_do_nothing(index_elements=["id"]), rows
+                self._database.insert(events).on_conflict_do_nothing(index_elements=["id"]), rows
             )
 
     async def newest(self, limit: int = 100, *, kind: str | None = None) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import pytest
 from joserfc.jwk import RSAKey
 
 from edge.identity.providers import fetch, metadata
-from edge.identity.providers.fetch import ProviderFailed
+from edge.identity.providers.failed import ProviderFailed
 from edge.identity.providers.oidc import OpenIdProvider
 from edge.identity.sessions import Person
 from edge.identity.world import OIDC, Provider

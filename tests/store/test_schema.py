@@ -3,15 +3,17 @@ state."""
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from alembic import op
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
-from edge.store import Store, StoreRefused, StoreUnavailable, schema
+from edge.store import Store, StoreRefused, StoreUnavailable, migrate, schema
 from edge.store.engine import Database
 from edge.store.tables import metadata
 
@@ -131,4 +133,31 @@ def test_other_databases_are_refused() -> None:
 
 
 def test_configuration_points_at_our_migrations() -> None:
-    assert schema.configuration().get_main_option("script_location", "").endswith("migrations")
+    assert migrate.configuration().get_main_option("script_location", "").endswith("migrations")
+
+
+def test_every_revision_is_in_the_list() -> None:
+    scripts = ScriptDirectory.from_config(migrate.configuration())
+    found = [script.revision for script in scripts.walk_revisions()]
+    assert tuple(reversed(found)) == schema.REVISIONS
+
+
+def test_a_start_at_the_newest_revision_needs_no_migrations(tmp_path: Path) -> None:
+    """Neither Alembic nor a provider's libraries: control is back sooner after a fall."""
+    program = """
+import asyncio, sys
+from edge.store import Store
+async def main():
+    await (await Store.open(sys.argv[1])).close()
+asyncio.run(main())
+import edge.server.control
+print([name for name in ("alembic", "authlib", "httpx2", "asyncpg") if name in sys.modules])
+"""
+    for imported in ("['alembic']", "[]"):
+        done = subprocess.run(
+            [sys.executable, "-c", program, f"sqlite:///{tmp_path}/state.db"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout.strip() == imported

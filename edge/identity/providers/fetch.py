@@ -11,17 +11,10 @@ from typing import Any
 
 import httpx2
 
+from edge.identity.providers.failed import ProviderFailed
+
 TIMEOUT = 10.0  # seconds for one exchange with a provider, everything included
 MAX_BODY = 1 << 20  # bytes of one answer
-
-
-class ProviderFailed(Exception):
-    """The provider answered wrongly, slowly or not at all. `reason` is stable; the text is for
-    logs."""
-
-    def __init__(self, reason: str, text: str) -> None:
-        super().__init__(text)
-        self.reason = reason
 
 
 class _Capped(httpx2.AsyncByteStream):

@@ -9,7 +9,8 @@ import httpx2
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
-from edge.identity.providers.fetch import ProviderFailed, check_url, fetch_json
+from edge.identity.providers.failed import ProviderFailed
+from edge.identity.providers.fetch import check_url, fetch_json
 from edge.identity.world import Provider
 
 DISCOVERY_AGE = 3600.0  # seconds before discovery is read again

@@ -22,13 +22,8 @@ from joserfc.jwk import Key as JoseKey
 from joserfc.jws import JWSRegistry, extract_compact
 
 from edge.identity.address import canonical
-from edge.identity.providers.fetch import (
-    MAX_BODY,
-    TIMEOUT,
-    GuardedTransport,
-    ProviderFailed,
-    fetch_json,
-)
+from edge.identity.providers.failed import ProviderFailed
+from edge.identity.providers.fetch import MAX_BODY, TIMEOUT, GuardedTransport, fetch_json
 from edge.identity.providers.metadata import ALGORITHMS, Discovered, Metadata
 from edge.identity.sessions import Person
 from edge.identity.world import Provider

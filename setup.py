@@ -84,4 +84,5 @@ if flavour == "trace":
         )
         if shown != text:
             c.write_text(shown, encoding="utf-8")
-setup(ext_modules=modules)
+# pip, too, uses every core
+setup(ext_modules=modules, options={"build_ext": {"parallel": os.cpu_count() or 1}})

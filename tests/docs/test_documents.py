@@ -38,6 +38,14 @@ def test_every_configuration_key_is_documented() -> None:
     assert not missing
 
 
+def test_every_key_of_a_connector_is_documented() -> None:
+    from edge.connector.ingress import KEYS, RULE_KEYS
+    from edge.connector.origin_request import ORIGIN_KEYS
+
+    text = (DOCS / "tunnels.md").read_text()
+    assert not sorted({k for k in (*KEYS, *RULE_KEYS, *ORIGIN_KEYS) if f"`{k}`" not in text})
+
+
 def test_every_reason_is_documented() -> None:
     from _fastpath.errors import reasons
 

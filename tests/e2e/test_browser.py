@@ -50,9 +50,10 @@ def test_one_time_pin(theatre: Theatre, visit: Open, language: str, size: str) -
 
 
 @LANGUAGES
-def test_openid_connect(theatre: Theatre, visit: Open, language: str) -> None:
+@SIZES
+def test_openid_connect(theatre: Theatre, visit: Open, language: str, size: str) -> None:
     """A certified provider signs the person in; the application hears the address from there."""
-    v = visit(language)
+    v = visit(language, size)
     v.page.goto(theatre.wiki + "?from=sso")
     v.page.locator("button", has_text="Company SSO").click()
     v.page.fill("input[name=login]", "taro")
@@ -144,9 +145,11 @@ def test_narrow_screen(theatre: Theatre, visit: Open) -> None:
     v.picture("6-narrow")
 
 
-def test_websocket_and_events(theatre: Theatre, visit: Open) -> None:
+@LANGUAGES
+@SIZES
+def test_websocket_and_events(theatre: Theatre, visit: Open, language: str, size: str) -> None:
     """A message comes back; events keep coming."""
-    v = visit()
+    v = visit(language, size)
     v.sign_in(theatre, somebody())
     v.page.wait_for_selector("#socket-state.on")
     v.page.fill("#words", "関所を通る")
@@ -157,11 +160,12 @@ def test_websocket_and_events(theatre: Theatre, visit: Open) -> None:
     assert int(v.page.inner_text("#delay")) < 100
 
 
-def test_upload_and_download(theatre: Theatre, visit: Open, tmp_path: Path) -> None:
+@SIZES
+def test_upload_and_download(theatre: Theatre, visit: Open, tmp_path: Path, size: str) -> None:
     """A file of 30 MB goes up through the page, and one comes down whole."""
     big = tmp_path / "big.bin"
     big.write_bytes(bytes(range(256)) * 120_000)
-    v = visit()
+    v = visit(size=size)
     v.sign_in(theatre, somebody())
     v.page.set_input_files("#file", big)
     v.page.wait_for_selector(f"#uploaded:has-text('{big.stat().st_size} bytes arrived')")
@@ -172,9 +176,11 @@ def test_upload_and_download(theatre: Theatre, visit: Open, tmp_path: Path) -> N
     assert saved.stat().st_size == 10_000_000
 
 
-def test_leaving(theatre: Theatre, visit: Open) -> None:
+@LANGUAGES
+@SIZES
+def test_leaving(theatre: Theatre, visit: Open, language: str, size: str) -> None:
     """Sign out ends it: the next visit asks who it is, and the WebSocket is closed."""
-    v = visit()
+    v = visit(language, size)
     v.sign_in(theatre, somebody())
     v.page.wait_for_selector("#socket-state.on")
     second = v.context.new_page()

@@ -21,7 +21,7 @@ check: develop ## lint, types, layers
 test: develop  ## everything: unit, property, end to end in a real browser (as root it installs what is missing)
 	@.ci/peers
 	$(BIN)/python -m pytest $(TESTS)
-soak: develop  ## the rows that need hours, in full
+soak: develop  ## the rows that `make test` runs at 1/100 of their count, in full
 	@.ci/peers
 	SEKISHO_SOAK=1 $(BIN)/python -m pytest -m soak $(TESTS)
 debug: develop ## the tests on the debug build (reference checks, live-object counters)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from edge.identity import authority
+from tests.kit.soak import scaled, soak
 from tests.kit.tunnel_edge import Origin, connector, on_uvloop, tunnel_edge, until
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], object]
@@ -343,17 +344,17 @@ async def test_streams_and_links_leave_no_object_behind() -> None:
                 gc.enable()
 
 
+@soak
 @on_uvloop
-async def test_J22_two_hundred_links_at_once() -> None:
-    """1,000 in `make soak`: here a fifth, on one loop with both ends."""
+async def test_J22_a_thousand_links_at_once() -> None:
+    """1,024 in `make soak`, of 16 connectors; here 192 of 3. On one loop with both ends."""
+    replicas = scaled(16, 5)
     async with tunnel_edge() as edge:
         office = edge.tunnel("wiki.test")
         made = edge.credential(office)
         rule = "- service: http_status:204"
-        async with (
-            connector(made, rule, links=64),
-            connector(made, rule, links=64),
-            connector(made, rule, links=64),
-        ):
-            await edge.serving(office, 192)
-            assert edge.accepted == 195  # three enrolments, and nobody dialled twice
+        async with contextlib.AsyncExitStack() as stack:
+            for _ in range(replicas):
+                await stack.enter_async_context(connector(made, rule, links=64))
+            await edge.serving(office, 64 * replicas)
+            assert edge.accepted == 65 * replicas  # an enrolment each, and nobody dialled twice

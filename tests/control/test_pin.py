@@ -13,6 +13,7 @@ from sqlalchemy import text
 from edge.identity.providers import pin
 from tests.control.conftest import Place
 from tests.kit.sign_in import Browser, Page, code_in
+from tests.kit.soak import scaled, soak
 
 WIKI = "https://wiki.example.com/"
 ANN = "ann@example.com"
@@ -476,19 +477,10 @@ async def test_o13_o15_nothing_tells_the_code(place: Place, tmp_path: Any, caplo
         assert (await connection.execute(text("SELECT count(*) FROM pins"))).scalar() == 0
 
 
+@soak
 def test_o14_uniform() -> None:
-    """O14 (10,000 here; 1,000,000 in the soak run): every digit at every place, as often as
-    chance has it."""
-    _chi_square(10_000)
-
-
-@pytest.mark.soak
-def test_o14_uniform_in_full() -> None:
-    """O14: 1,000,000 codes."""
-    _chi_square(1_000_000)
-
-
-def _chi_square(count: int) -> None:
+    """O14: every digit at every place, as often as chance has it."""
+    count = scaled(1_000_000)
     places = [[0] * 10 for _ in range(6)]
     for _ in range(count):
         made = pin.new_code(6)

@@ -2,7 +2,7 @@
 """The compiled decision and the plain reference agree on every generated configuration and every
 generated person.
 
-In every run 2,000 examples, each with four people; SEKISHO_EXAMPLES=100000 for the long one.
+In every run 2,000 examples, each with four people; 100,000 in `make soak`, or SEKISHO_EXAMPLES of them.
 Loading YAML would be most
 of the time, so rules are generated as plain data and put into the model without a file."""
 
@@ -25,8 +25,9 @@ from edge.config.model import Config
 from edge.config.source import Map
 from tests.kit.policy_cases import KEYS, OBJECTS, config
 from tests.kit.policy_reference import Reference
+from tests.kit.soak import scaled, soak
 
-EXAMPLES = int(os.environ.get("SEKISHO_EXAMPLES", "2000"))
+EXAMPLES = int(os.environ.get("SEKISHO_EXAMPLES", scaled(100_000, 50)))
 
 # Small alphabets, so that rules and people meet
 EMAILS = [
@@ -171,6 +172,7 @@ def could_match(truth: bool | None) -> bool:
     return truth is not False
 
 
+@soak
 @settings(max_examples=EXAMPLES, deadline=None, database=None, derandomize=EXAMPLES == 2000)
 @given(st.integers(0, 2**64 - 1))
 def test_compiled_equals_reference(seed: int) -> None:

@@ -56,6 +56,8 @@ class RecordingOrigin:
         self.answer: bytes | Answerer = OK
         self.early = False                  # answer as soon as the head is there
         self.tls = tls
+        self.keeps = True                   # False: requests are counted and forgotten (long runs)
+        self.count = 0
         self.sockets: list[socket.socket] = []
         if path is None:
             self.listener = socket.create_server(("127.0.0.1", 0), backlog=256)
@@ -97,7 +99,12 @@ class RecordingOrigin:
     def clear(self) -> None:
         """Forget what was seen, go back to the plain answer."""
         self.requests.clear()
-        self.answer, self.early = OK, False
+        self.answer, self.early, self.keeps, self.count = OK, False, True, 0
+
+    def forget(self) -> None:
+        """Forget what was seen, the bytes of open connections too."""
+        self.requests.clear()
+        self.raw[:] = [b""] * len(self.raw)
 
     def wait(self, count: int, timeout: float = 3.0) -> list[Seen]:
         """Return the first `count` requests, complete ones; AssertionError when they don't come."""
@@ -134,7 +141,8 @@ class RecordingOrigin:
         def more() -> bool:
             nonlocal buffer
             data = sock.recv(65536)
-            self.raw[number] += data[: 1 << 20]
+            if self.keeps:
+                self.raw[number] += data[: 1 << 20]
             buffer += data
             return bool(data)
 
@@ -146,7 +154,9 @@ class RecordingOrigin:
                     return
             raw, buffer = buffer.split(b"\r\n\r\n", 1)
             seen = Seen(number, raw)
-            self.requests.append(seen)
+            self.count += 1
+            if self.keeps:
+                self.requests.append(seen)
             if self.early and not self._reply(seen, sock):
                 return
             if not self.early and "100-continue" in (seen.get("expect") or "").lower():

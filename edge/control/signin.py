@@ -19,6 +19,7 @@ from edge.control.visit import (
     check_form,
     form_of,
     form_token,
+    is_identifier,
     new_identifier,
     query_of,
     visit_of,
@@ -205,8 +206,10 @@ class SignIn:
     async def _own_flow(self, visit: Visit, flow_id: str) -> tuple[Flow, Destination] | None:
         """Return a flow that this very browser began and that is still open."""
         browser = visit.identifier(cookies.FLOW)
+        if browser is None or not is_identifier(flow_id):
+            return None
         flow = await self._desk.store.flows.get(flow_id, int(self._desk.steady()))
-        if flow is None or browser is None:
+        if flow is None:
             return None
         if not hmac.compare_digest(browser_digest(browser), flow.browser):
             return None

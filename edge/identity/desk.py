@@ -60,7 +60,7 @@ class Desk:
         self.service_tokens = ServiceTokens(store, self.revocations, clock)
         self.post = Post(lambda: self.world().mail, self.audit, self.steady, send=send, pause=pause)
         self.pin = OneTimePin(store, keys, self.audit, self.steady, pause=pause)
-        self._providers: dict[str, "OpenIdProvider"] = {}
+        self._providers: dict[str, OpenIdProvider] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._tasks: list[asyncio.Task[None]] = []
 

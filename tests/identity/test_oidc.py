@@ -93,6 +93,7 @@ async def test_an_honest_answer(pair: Pair) -> None:
         ({"sub": ""}, "sub"),
         ({"sub": 7}, "sub"),
         ({"sub": "x" * 256}, "sub"),
+        ({"sub": "a\0b"}, "sub"),
         ({"iat": None}, "iat"),
         ({"iat": "now"}, "iat"),
         ({"iat": 1}, "iat"),

@@ -197,6 +197,7 @@ class OpenIdProvider:
             (several and len(audiences) > 1 and claims.get("azp") != client, "azp"),
             ("azp" in claims and claims["azp"] != client, "azp"),
             (not isinstance(subject, str) or not 0 < len(subject) <= MAX_SUBJECT, "sub"),
+            (isinstance(subject, str) and not subject.isprintable(), "sub"),
             (not _number(exp) or now >= exp + LEEWAY, "exp"),
             (not _number(iat) or not now - MAX_ID_TOKEN_AGE <= iat <= now + LEEWAY, "iat"),
             (_number(claims.get("nbf")) and claims["nbf"] > now + LEEWAY, "nbf"),

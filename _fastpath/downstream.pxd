@@ -5,9 +5,11 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from _fastpath.accesslog cimport AccessLog
 from _fastpath.body cimport Body
 from _fastpath.buffer cimport Buffer
+from _fastpath.checkpoint cimport Arrival, Checkpoint
 from _fastpath.endpoint cimport Pipe, Receiver, TcpPipe, TlsPipe
-from _fastpath.exchange cimport Arrival, Checkpoint, Exchange, Live, Out
+from _fastpath.exchange cimport Exchange
 from _fastpath.head cimport Head
+from _fastpath.out cimport Out
 from _fastpath.relay cimport Frames
 from _fastpath.snapshot cimport Route, Snapshot
 from _fastpath.contexts cimport TlsContexts

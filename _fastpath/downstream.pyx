@@ -7,22 +7,25 @@ from libc.string cimport memcpy, memset
 from _fastpath.accesslog cimport (
     LOG_ABORTED, LOG_HOST, LOG_PATH, LOG_RETRIED, LOG_TUNNEL, LOG_UPGRADED, log_text,
 )
+from _fastpath.answers cimport answer
 from _fastpath.body cimport BODY_DONE, BODY_MORE, body_done, body_feed, body_start, chunk_head
 from _fastpath.buffer cimport Buffer, buffer_new
+from _fastpath.checkpoint cimport LISTEN_PLAIN, LISTEN_REDIRECT, LISTEN_TLS, Arrival, Checkpoint, Live
 from _fastpath.endpoint cimport Pipe, TcpPipe, TlsPipe, now_us
 from _fastpath.errors cimport *
-from _fastpath.exchange cimport (
-    LISTEN_PLAIN, LISTEN_REDIRECT, LISTEN_TLS, STEP_ANSWER, STEP_CONTROL, STEP_RELAY, STEP_WAIT, Arrival, Checkpoint,
-    Exchange, Live, Out, put, put_bytes, put_slice,
-)
+from _fastpath.exchange cimport STEP_ANSWER, STEP_CONTROL, STEP_RELAY, STEP_WAIT, Exchange
 from _fastpath.head cimport *
+from _fastpath.hints cimport asks_for_binding, binds_connection, may_repeat
 from _fastpath.http1 cimport head_worth_parsing, request_parse, response_parse
+from _fastpath.judge cimport judge, place_request
 from _fastpath.limits cimport (
     MAX_DRAIN, MAX_HEAD, MAX_INFORMATIONAL, MAX_LINGER, MAX_PIPELINE, READ_BUFFER, TIMEOUT_FACTS, TIMEOUT_LINGER,
 )
+from _fastpath.out cimport Out, put, put_bytes, put_slice
 from _fastpath.preface cimport proxy_header
 from _fastpath.relay cimport close_frame, frames_boundary, frames_feed
-from _fastpath.slice cimport Slice, slice_bytes, slice_is, slice_of
+from _fastpath.rewrite cimport request_head, response_head
+from _fastpath.slice cimport Slice, slice_bytes, slice_of
 from _fastpath.snapshot cimport (
     ROUTE_NO_CHUNKED, ROUTE_NO_TLS_VERIFY, ROUTE_SERVICE, ROUTE_TUNNEL, SCHEME_HELLO, SCHEME_HTTP, SCHEME_HTTPS,
     SCHEME_STATUS, SCHEME_UNIX, SCHEME_UNIX_TLS, Route, Snapshot,
@@ -35,6 +38,7 @@ from _fastpath.tunnel cimport SERVICE_HELLO, SERVICE_HTTP, SERVICE_NONE, SERVICE
 from _fastpath.upstream cimport (
     TARGET_TCP, TARGET_TLS, TARGET_UNIX, Target, Upstream, Upstreams, UpstreamUser,
 )
+from _fastpath.watch cimport rejudge, still_allowed
 
 import http
 import ipaddress
@@ -200,15 +204,15 @@ cdef class Downstream(UpstreamUser):
         body_start(&self.request_body, h.framing, h.length)
         self.request_done = body_done(&self.request_body)
         if self.up is not None:              # the connection we waited for; host and path were overwritten meanwhile
-            self.x.place_request(h)
+            place_request(self.x, h)
             if self.step == STEP_RELAY:      # the dial took its time: what let this request pass may be gone
-                reason = self.x.still_allowed()
+                reason = still_allowed(self.x)
                 if reason:
                     self.drop_upstream(False)
-                    self.x.answer(reason)
+                    answer(self.x, reason)
                     return self.answer_now(p, head, n)
             return self.send_request(p, head, n)
-        self.step = self.x.judge(h)
+        self.step = judge(self.x, h)
         if self.step == STEP_WAIT:
             self.state = D_WAIT
             self.deadline = now_us() + <uint64_t>(TIMEOUT_FACTS + 1000) * 1000
@@ -287,7 +291,7 @@ cdef class Downstream(UpstreamUser):
             self.x.minor = 1
             self.x.cp.counters.requests += 1
         self.keep = False
-        self.x.answer(reason)
+        answer(self.x, reason)
         self.write_answer()
         return self.finish()
 
@@ -306,10 +310,10 @@ cdef class Downstream(UpstreamUser):
         if self.step == STEP_CONTROL:
             target = self.core.upstreams.control
             if target is None:
-                x.answer(R_CONTROL_DOWN)
+                answer(x, R_CONTROL_DOWN)
                 return 0
         elif x.permit.application == 0:      # no permit, no upstream
-            x.answer(R_POLICY_FAILED)
+            answer(x, R_POLICY_FAILED)
             return 0
         elif route.kind == ROUTE_SERVICE:
             if route.scheme == SCHEME_STATUS or route.scheme == SCHEME_HELLO:
@@ -321,20 +325,20 @@ cdef class Downstream(UpstreamUser):
             target = x.live.targets[route.index]
         elif route.kind == ROUTE_TUNNEL and self.core.links is not None:
             if route.tunnel_id.len == 0:
-                x.answer(R_TUNNEL_UNKNOWN)
+                answer(x, R_TUNNEL_UNKNOWN)
                 return 0
             memset(&service, 0, sizeof(Service))
             self.core.links.resolve(route.tunnel_id, x.cp.host, x.cp.path, &service)
             x.record.link_rtt = service.round_trip if service.round_trip else -1
             if service.kind == SERVICE_NONE:
-                x.answer(service.reason if service.reason else R_TUNNEL_DOWN)
+                answer(x, service.reason if service.reason else R_TUNNEL_DOWN)
                 return 0
             log_text(&x.record, LOG_TUNNEL, route.tunnel_id)
             if service.kind == SERVICE_STATUS or service.kind == SERVICE_HELLO:
                 self.answer_service(service.kind == SERVICE_HELLO, service.status)
                 return 0
             if service.kind != SERVICE_HTTP:
-                x.answer(R_TCP_COOKIE)
+                answer(x, R_TCP_COOKIE)
                 return 0
             if service.host_header.len:
                 self.host_header = slice_bytes(service.host_header)
@@ -356,14 +360,14 @@ cdef class Downstream(UpstreamUser):
                 if up.pipe is None:
                     up.user = None
                     target.open -= 1
-                    x.answer(R_TUNNEL_DOWN)
+                    answer(x, R_TUNNEL_DOWN)
                     return 0
                 up.connected = True
             up.user = self
             self.up = up
             return 1
         else:
-            x.answer(R_TUNNEL_DOWN if route.kind == ROUTE_TUNNEL else R_ROUTE_MISSING)
+            answer(x, R_TUNNEL_DOWN if route.kind == ROUTE_TUNNEL else R_ROUTE_MISSING)
             return 0
         if self.step == STEP_CONTROL:
             self.request_chunked = True
@@ -413,16 +417,16 @@ cdef class Downstream(UpstreamUser):
         cdef Upstream up = self.up
         if h.framing == FRAMING_CHUNKED and not self.request_chunked:
             self.drop_upstream(False)
-            x.answer(R_ENCODING_UNSUPPORTED)
+            answer(x, R_ENCODING_UNSUPPORTED)
             return self.answer_now(p, head, n)
         host.ptr = NULL
         host.len = 0
         if self.host_header is not None:
             host = slice_of(self.host_header, len(self.host_header))
-        x.request_head(h, &o, host, self.request_chunked, self.step == STEP_CONTROL)
+        request_head(x, h, &o, host, self.request_chunked, self.step == STEP_CONTROL)
         if o.over:
             self.drop_upstream(True)
-            x.answer(R_HEAD_TOO_LARGE)
+            answer(x, R_HEAD_TOO_LARGE)
             return self.answer_now(p, head, n)
         self.state = D_RELAY
         x.asked_upstream = now
@@ -460,7 +464,7 @@ cdef class Downstream(UpstreamUser):
                 # The origin has half of a request: its connection is lost, and the client learns why.
                 self.drop_upstream(True)
                 if not self.response_begun:
-                    self.x.answer(wire_reason(rc))
+                    answer(self.x, wire_reason(rc))
                     self.keep = False
                     self.write_answer()
                 self.keep = False
@@ -606,7 +610,7 @@ cdef class Downstream(UpstreamUser):
         cdef Out o = out_of(self.core)
         if self.x.minor == 0 or h.status == 100:     # its 100 was ours to send
             return 0
-        self.x.response_head(h, &o, True, False, False, self.step == STEP_CONTROL)
+        response_head(self.x, h, &o, True, False, False, self.step == STEP_CONTROL)
         if not o.over:
             self.pipe.write(o.ptr, o.len)
         return 0
@@ -634,7 +638,7 @@ cdef class Downstream(UpstreamUser):
             self.keep = False
         if binds_connection(h):
             self.up.bound = True
-        x.response_head(h, o, self.keep, until_close, self.response_chunked, self.step == STEP_CONTROL)
+        response_head(x, h, o, self.keep, until_close, self.response_chunked, self.step == STEP_CONTROL)
         if o.over:
             return self.upstream_failed(R_ORIGIN_RESPONSE_TOO_LARGE)
         if self.request_done:
@@ -706,7 +710,7 @@ cdef class Downstream(UpstreamUser):
         self.x.record.first = <int64_t>(now - self.x.began)
         self.x.record.upstream = <int64_t>(now - self.x.asked_upstream)
         self.x.record.flags |= LOG_UPGRADED
-        self.x.response_head(h, &o, True, False, False, False)
+        response_head(self.x, h, &o, True, False, False, False)
         if o.over:
             return self.upstream_failed(R_ORIGIN_RESPONSE_TOO_LARGE)
         self.up.replay = None
@@ -793,7 +797,7 @@ cdef class Downstream(UpstreamUser):
         if self.state == D_CONNECT and not self.retried and self.pending is not None:
             # the head still waits there, and perhaps a body after it: neither is served again
             self.drop_head()
-        self.x.answer(reason)
+        answer(self.x, reason)
         self.write_answer()
         return self.finish()
 
@@ -840,7 +844,7 @@ cdef class Downstream(UpstreamUser):
 
     cdef int give_up(self, int reason) except -1:
         self.core.checkpoint.counters.upstream_errors += 1
-        self.x.answer(reason)
+        answer(self.x, reason)
         self.write_answer()
         return self.finish()
 
@@ -938,7 +942,7 @@ cdef class Downstream(UpstreamUser):
                 return self.end_upgraded(reason)
         elif not self.response_begun:
             self.keep = False
-            self.x.answer(reason)
+            answer(self.x, reason)
             self.write_answer()
             return self.finish()
         self.x.record.flags |= LOG_ABORTED
@@ -1021,32 +1025,6 @@ cdef class Downstream(UpstreamUser):
         if self.x is not None:
             self.x.reason = R_UPGRADE_IDLE if self.state == D_UPGRADED else R_CLIENT_STALLED
         return self.pipe.abort(R_CLIENT_STALLED)
-
-
-cdef bint may_repeat(int method) noexcept nogil:
-    """Idempotent and without a body of consequence (RFC 9110 9.2.2)."""
-    return (method == METHOD_GET or method == METHOD_HEAD or method == METHOD_OPTIONS or method == METHOD_PUT
-            or method == METHOD_DELETE)
-
-
-cdef bint is_binding(Slice v) noexcept nogil:
-    """NTLM and Negotiate authenticate the connection, not the request."""
-    return ((v.len >= 4 and slice_is(slice_of(v.ptr, 4), b"ntlm", 4))
-            or (v.len >= 9 and slice_is(slice_of(v.ptr, 9), b"negotiate", 9)))
-
-
-cdef bint asks_for_binding(Head* h) noexcept nogil:
-    return h.count[<int>F_AUTHORIZATION] > 0 and is_binding(h.fields[h.first[<int>F_AUTHORIZATION]].value)
-
-
-cdef bint binds_connection(Head* h) noexcept nogil:
-    cdef int i
-    if h.count[<int>F_WWW_AUTHENTICATE] == 0:
-        return False
-    for i in range(h.first[<int>F_WWW_AUTHENTICATE], h.n_fields):
-        if h.fields[i].id == F_WWW_AUTHENTICATE and is_binding(h.fields[i].value):
-            return True
-    return False
 
 
 # -- accepting -------------------------------------------------------------------------------------
@@ -1318,19 +1296,19 @@ cdef class WorkerCore:
         self.checkpoint.revocations.apply(entries, full, seq)
         self.sweep()
 
-    def answered(self, question, answer):
+    def answered(self, question, said):
         """Control's answer to hooks.ask(question): facts of a token, or a service's assertion; None = it can't say."""
         cdef Checkpoint cp = self.checkpoint
         if "service_token" in question:
             key = (question["service_token"].encode(), question["aud"].encode())
             cp.asked.discard(key)
-            if answer is not None and answer.get("token"):
-                token = answer["token"]
-                cp.assertions[key] = (token.encode() if isinstance(token, str) else token, answer["expiry"])
+            if said is not None and said.get("token"):
+                token = said["token"]
+                cp.assertions[key] = (token.encode() if isinstance(token, str) else token, said["expiry"])
         else:
             key = question["token"]
             cp.asked.discard(key)
-            facts = PythonFactSet.from_claims(answer["facts"]) if answer is not None and answer.get("facts") else None
+            facts = PythonFactSet.from_claims(said["facts"]) if said is not None and said.get("facts") else None
             cp.facts[key] = (facts, cp.wall_seconds() + (60 if facts is not None else 2))
         self.wake_all()
 
@@ -1479,13 +1457,14 @@ cdef class WorkerCore:
     cdef int ends(self, Exchange x) except -1:
         """Why an open stream must end, or 0. A new snapshot judges each stream once."""
         cdef Checkpoint cp = self.checkpoint
-        cdef int reason = x.still_allowed()
+        cdef int reason = still_allowed(x)
         if reason or x.judged is cp.live:
             return reason
         x.judged = cp.live
         if x.record.cut & (1 << <int>LOG_PATH):
             return R_POLICY_NO_MATCH         # we no longer know its whole path: it has to ask again
-        return x.rejudge(
+        return rejudge(
+            x,
             cp.live, slice_of(x.record.text + x.record.at[<int>LOG_HOST], x.record.length[<int>LOG_HOST]),
             slice_of(x.record.text + x.record.at[<int>LOG_PATH], x.record.length[<int>LOG_PATH]))
 

@@ -37,3 +37,7 @@ cdef inline bint slice_is(Slice a, const char* text, size_t n) noexcept nogil:
 
 cdef inline bytes slice_bytes(Slice s):
     return s.ptr[:s.len] if s.len else b""
+
+
+cdef inline Slice of_bytes(bytes b) noexcept:          # borrowed: dies with b
+    return slice_of(<const uint8_t*><const char*>b, len(b))

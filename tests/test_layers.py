@@ -12,8 +12,8 @@ FASTPATH = ROOT / "_fastpath"
 
 # Storeys of DESIGN §3, low to high. A module cimports from its own storey or a lower one.
 STOREYS = [
-    ["limits", "slice", "errors", "buffer", "head", "cookie", "openssl"],
-    ["http1", "body", "frame", "preface"],
+    ["limits", "slice", "errors", "buffer", "head", "cookie", "openssl", "out", "address"],
+    ["http1", "body", "frame", "preface", "hints"],
     [
         "route",
         "jwt",
@@ -40,8 +40,8 @@ STOREYS = [
         "accesslog",
         "cookie",
     ],
-    ["endpoint", "carrier", "muxpipe", "inbound", "dialled", "probe"],
-    ["exchange"],
+    ["endpoint", "carrier"],
+    ["checkpoint", "exchange", "answers", "judge", "rewrite", "watch"],
     ["relay", "upstream", "tunnel", "downstream"],
 ]
 STOREY = {name: height for height, names in enumerate(STOREYS) for name in names}

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from tests.fastpath.test_exchange import parse_hop
+from tests.fastpath.test_address import parse_hop
 from tests.kit.raw import Silence
 from tests.security.checkpoint import Checkpoint
 from tests.security.rows import OPEN, A, request

@@ -1,10 +1,10 @@
-"""Addresses as a trusted proxy names them (C08, C09); the rest of exchange.pyx is tested through the wire in tests/security."""
+"""Addresses as a trusted proxy names them (C08, C09)."""
 
 import ipaddress
 
 import pytest
 
-from _fastpath.exchange import pack_ip, parse_hop
+from _fastpath.address import pack_ip, parse_hop
 
 
 @pytest.mark.parametrize(

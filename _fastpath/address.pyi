@@ -1,0 +1,6 @@
+import ipaddress
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+def pack_ip(ip: Address) -> bytes: ...
+def parse_hop(hop: bytes) -> Address | None: ...

@@ -1,0 +1,2 @@
+ACCESS_PATH: bytes
+NONCE_BYTES: frozenset[int]

@@ -1,0 +1,58 @@
+"""An open stream stays under watch: a session that ends, is revoked, or loses its permission ends it (DESIGN §4.7)."""
+
+from _fastpath.errors cimport *
+from _fastpath.exchange cimport Exchange
+from _fastpath.checkpoint cimport Live
+from _fastpath.policy cimport Facts, Permit, decide, facts_address, facts_clear, facts_person, facts_service
+from _fastpath.slice cimport Slice, of_bytes, slice_eq
+from _fastpath.snapshot cimport Place
+from _fastpath.token cimport REVOKED_SERVICE_TOKEN, ServiceToken
+
+
+cdef int still_allowed(Exchange x) except -1:
+    """Whether an open stream may stay: 0, or why not. Cheap while nothing was revoked."""
+    cdef int reason
+    if x.token is not None:
+        reason = x.cp.revocations.check(x.token)
+        if reason:
+            return reason
+        if x.token.exp <= x.cp.wall_seconds():
+            return R_SESSION_EXPIRED
+    elif x.service is not None:
+        if x.cp.revocations.listed(REVOKED_SERVICE_TOKEN, x.service.client_id):
+            return R_SERVICE_TOKEN_REVOKED
+        row = x.cp.live.services.tokens.get(x.service.client_id)
+        if row is None:
+            return R_SERVICE_TOKEN_UNKNOWN
+        for _, expiry in (<ServiceToken>row).secrets:
+            if not expiry or expiry > x.cp.wall_seconds():
+                break
+        else:
+            return R_SERVICE_TOKEN_EXPIRED
+    if x.cp.stale:
+        return R_SNAPSHOT_STALE
+    return 0
+
+
+cdef int rejudge(Exchange x, Live live, Slice host, Slice path) except -1:
+    """The same facts under another snapshot: 0 when it still lets this stream be, else the reason."""
+    cdef Place place
+    cdef Facts f
+    cdef Permit permit
+    live.snapshot.find(host, path, &place)
+    if place.app == NULL or place.route == NULL:
+        return R_APPLICATION_MISSING
+    if x.token is not None and not slice_eq(place.app.aud, of_bytes(x.token.aud)):
+        return R_TOKEN_AUDIENCE
+    facts_clear(&f)
+    facts_address(&f, x.ip if x.ip_known else NULL)
+    if x.service is not None:
+        facts_service(&f, live.snapshot, of_bytes(x.service.id))
+    elif x.token is not None:
+        known = x.cp.facts.get(x.token.raw)
+        facts_person(&f, live.snapshot,
+                     known[0] if known is not None and known[0] is not None else x.token.facts)
+    decide(live.snapshot, place.app, &f, &x.decision, &permit)
+    if permit.application == 0:
+        return x.decision.reason if x.decision.reason else R_POLICY_NO_MATCH
+    return 0

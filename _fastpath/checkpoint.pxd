@@ -3,9 +3,11 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from _fastpath.accesslog cimport AccessLog
+from _fastpath.revocations cimport Revocations
+from _fastpath.servicetoken cimport ServiceTokens
 from _fastpath.slice cimport Slice
 from _fastpath.snapshot cimport Snapshot
-from _fastpath.token cimport Revocations, ServiceTokens, TokenCache
+from _fastpath.token cimport TokenCache
 
 
 cdef enum ListenerKind:

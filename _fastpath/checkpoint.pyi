@@ -1,6 +1,6 @@
 from _fastpath.address import Address
+from _fastpath.revocations import Revocations
 from _fastpath.snapshot import Snapshot
-from _fastpath.token import Revocations
 
 class Live:
     @property

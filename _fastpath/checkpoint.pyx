@@ -8,8 +8,8 @@ from libc.string cimport memcpy
 from _fastpath.buffer cimport Buffer, buffer_new
 from _fastpath.endpoint cimport now_us
 from _fastpath.limits cimport MAX_FIELDS, MAX_HEAD, MAX_HOST, MAX_TARGET
+from _fastpath.servicetoken cimport ServiceTokens
 from _fastpath.snapshot cimport Snapshot
-from _fastpath.token cimport ServiceTokens
 
 import collections
 import ipaddress

@@ -7,9 +7,10 @@ from libc.stdint cimport uint8_t, uint16_t, uint64_t
 
 from _fastpath.accesslog cimport LogRecord
 from _fastpath.checkpoint cimport Arrival, Checkpoint, Live
+from _fastpath.jwt cimport Token
 from _fastpath.policy cimport Decision, Permit
+from _fastpath.servicetoken cimport ServiceToken
 from _fastpath.snapshot cimport Place
-from _fastpath.token cimport ServiceToken, Token
 
 
 cdef enum Step:

@@ -5,6 +5,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from _fastpath.buffer cimport Buffer
 from _fastpath.endpoint cimport Pipe, Receiver
 from _fastpath.slice cimport Slice
+from _fastpath.snapshot cimport Route, Snapshot
 
 
 cdef enum TargetKind:
@@ -75,3 +76,5 @@ cdef class Upstreams:
     cdef Target target(self, object key, object make)
     cdef Upstream stream(self, bytes key, Pipe pipe, UpstreamUser user)
     cdef Target streams(self, bytes key)
+    cdef list targets_of(self, Snapshot snapshot)                  # by Route.index; None for what is not dialled
+    cdef Target target_of(self, Snapshot snapshot, const Route* r)

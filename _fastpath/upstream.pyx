@@ -1,15 +1,21 @@
 """Targets, pools and connections towards origins; the only file that dials for the data path."""
 
 cimport cython
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from _fastpath.endpoint cimport Pipe, Receiver, TcpPipe, TlsPipe, now_us
 from _fastpath.errors cimport R_ORIGIN_CONNECT_TIMEOUT, R_ORIGIN_NAME, R_ORIGIN_TLS, R_ORIGIN_UNREACHABLE
 from _fastpath.limits cimport MAX_IDLE_PER_TARGET, TIMEOUT_UPSTREAM_IDLE
+from _fastpath.slice cimport slice_bytes
+from _fastpath.snapshot cimport (
+    ROUTE_NO_TLS_VERIFY, ROUTE_SERVICE, SCHEME_HTTP, SCHEME_HTTPS, SCHEME_UNIX, SCHEME_UNIX_TLS, Route, Snapshot,
+)
 from _fastpath.tls cimport tls_connect
 
 import asyncio
 import socket
+
+from _fastpath.tls import TlsClientContext
 
 
 cdef class UpstreamUser(Receiver):
@@ -238,3 +244,34 @@ cdef class Upstreams:
             t.expire(before)
             if t.kind == TARGET_STREAM and not t.idle and t.open == 0:
                 del self.targets[key]
+
+    cdef list targets_of(self, Snapshot snapshot):
+        cdef uint32_t i
+        cdef const Route* r
+        targets = []
+        for i in range(snapshot.n_routes):
+            r = &snapshot.routes[i]
+            targets.append(self.target_of(snapshot, r) if r.kind == ROUTE_SERVICE else None)
+        return targets
+
+    cdef Target target_of(self, Snapshot snapshot, const Route* r):
+        """The pool of a directly dialled service; two routes to one place under one set of options share it."""
+        cdef bytes host = slice_bytes(r.host)
+        cdef bytes path = slice_bytes(r.path)
+        cdef bytes name = slice_bytes(r.server_name) or host
+        anchors = snapshot.settings.get("route_anchors", {}).get(r.index)
+        verify = not r.flags & ROUTE_NO_TLS_VERIFY
+        if r.scheme == SCHEME_HTTP:
+            key = ("tcp", host, r.port)
+            return self.target(key, lambda: (TARGET_TCP, host.decode(), key[2], None, None))
+        if r.scheme == SCHEME_UNIX:
+            key = ("unix", path)
+            return self.target(key, lambda: (TARGET_UNIX, path.decode(), 0, None, None))
+        if r.scheme == SCHEME_HTTPS or r.scheme == SCHEME_UNIX_TLS:
+            key = ("tls", host or path, r.port, name, verify, anchors)
+            if r.scheme == SCHEME_UNIX_TLS:
+                raise ValueError("unix+tls services are dialled by a connector, not by the edge")
+            return self.target(key, lambda: (
+                TARGET_TLS, host.decode(), key[2],
+                TlsClientContext(trust=anchors, verify=verify, alpn=("http/1.1",)), name))
+        return None

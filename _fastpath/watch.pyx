@@ -4,9 +4,10 @@ from _fastpath.errors cimport *
 from _fastpath.exchange cimport Exchange
 from _fastpath.checkpoint cimport Live
 from _fastpath.policy cimport Facts, Permit, decide, facts_address, facts_clear, facts_person, facts_service
+from _fastpath.revocations cimport REVOKED_SERVICE_TOKEN
+from _fastpath.servicetoken cimport ServiceToken
 from _fastpath.slice cimport Slice, of_bytes, slice_eq
 from _fastpath.snapshot cimport Place
-from _fastpath.token cimport REVOKED_SERVICE_TOKEN, ServiceToken
 
 
 cdef int still_allowed(Exchange x) except -1:

@@ -40,9 +40,11 @@ STOREYS = [
         "accesslog",
         "cookie",
     ],
-    ["endpoint", "carrier"],
+    ["endpoint", "carrier", "muxpipe", "inbound", "dialled", "probe"],
     ["checkpoint", "exchange", "answers", "judge", "rewrite", "watch"],
-    ["relay", "upstream", "tunnel", "downstream"],
+    ["relay", "upstream", "tunnel"],
+    ["downstream", "forward", "upgrade", "deliver", "serve"],
+    ["accept", "worker"],
 ]
 STOREY = {name: height for height, names in enumerate(STOREYS) for name in names}
 CIMPORT = re.compile(

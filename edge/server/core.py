@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from _fastpath.accesslog import AccessLog
-from _fastpath.contexts import TicketKeys, TlsContexts
-from _fastpath.downstream import WorkerCore
 from _fastpath.revocations import Revocations
 from _fastpath.snapshot import Snapshot
+from _fastpath.tls import TicketKeys, TlsContexts
+from _fastpath.worker import WorkerCore
 from edge.server.certificates import contexts_of
 from edge.server.feed import Message
 from edge.server.plan import Listener
@@ -37,7 +37,7 @@ Prepared = tuple[Snapshot, TlsContexts]
 
 
 class FastCore:
-    """edge.server.worker.Core over _fastpath.downstream.WorkerCore."""
+    """edge.server.worker.Core over _fastpath.worker.WorkerCore."""
 
     def __init__(self, snapshot: Snapshot, around: Surroundings) -> None:
         self.around = around

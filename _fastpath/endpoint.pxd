@@ -30,6 +30,7 @@ cdef class Pipe:
     cdef int close(self) except -1                     # close after what is queued has gone
     cdef int abort(self, int reason) except -1         # close now; on_lost(reason) comes, maybe inside this call
     cdef bint alive(self) noexcept                     # writing still makes sense
+    cdef bint torn(self) noexcept                      # the end that on_eof told of may be anybody's doing: no close_notify
     cdef int rest(self) except -1                      # quiet for a while: free what it doesn't need until it wakes
 
 
@@ -66,9 +67,13 @@ cdef class TlsPipe(TcpPipe):
     cdef Tls tls
     cdef bint open             # handshake done
     cdef bint end_wanted       # end() before the handshake was done
+    cdef bint notified         # close_notify came
+    cdef bint cable_ended      # the socket gave all that it will
+    cdef bint told             # the receiver heard on_eof
     cdef object why            # words of a failed handshake, or None
     cdef int drain(self) except -1
     cdef int flush(self) except -1
+    cdef int tell_end(self) except -1
     cdef int on_open(self) except -1                                  # handshake done: choose the receiver
 
 

@@ -71,6 +71,9 @@ cdef class Pipe:
     cdef bint alive(self) noexcept:
         return False
 
+    cdef bint torn(self) noexcept:
+        return False
+
     cdef int rest(self) except -1:
         return 0
 
@@ -321,14 +324,12 @@ cdef class TlsPipe(TcpPipe):
         self.close()
 
     def on_socket_eof(self):
-        # Without close_notify the stream may have been cut by anybody: no clean end (RFC 8446 6.1).
+        # Without close_notify the stream may have been cut by anybody: torn() says so (RFC 8446 6.1).
+        self.cable_ended = True
         if self.open:
-            self.drain()
-        if not self.lost and not self.closing:
-            if self.receiver is not None and self.open:
-                self.receiver.on_eof(self)
-            else:
-                self.close()
+            self.drain()                  # tells the end once all before it has been handed up
+        elif not self.lost:
+            self.close()
 
     def dropped(self):
         TcpPipe.dropped(self)
@@ -371,12 +372,24 @@ cdef class TlsPipe(TcpPipe):
         if self.tls is None or self.lost:
             return 0
         self.flush()                                  # a key update or alert may wait
-        if rc == TLS_CLOSED and not self.closing and self.receiver is not None:
-            self.receiver.on_eof(self)
-        elif rc != TLS_AGAIN and rc != TLS_DATA and rc != TLS_CLOSED:
+        if rc == TLS_CLOSED:
+            self.notified = True
+            return self.tell_end()
+        if rc == TLS_AGAIN:
+            return self.tell_end() if self.cable_ended else 0
+        if rc != TLS_DATA:
             self.why = self.tls.why
             self.abort(R_TLS_FAILED)
         return 0
+
+    cdef int tell_end(self) except -1:
+        if not self.told and not self.closing and self.receiver is not None:
+            self.told = True
+            self.receiver.on_eof(self)
+        return 0
+
+    cdef bint torn(self) noexcept:
+        return self.told and not self.notified
 
     cdef int rest(self) except -1:
         if self.tls is not None and self.open:

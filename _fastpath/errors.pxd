@@ -73,7 +73,6 @@ cdef enum Reason:
     R_HANDSHAKE_TIMEOUT
     R_HEAD_TIMEOUT
     R_BODY_TIMEOUT
-    R_KEEP_ALIVE_TIMEOUT
     R_CLIENT_STALLED             # takes no bytes
     R_UPGRADE_IDLE
 
@@ -123,7 +122,6 @@ cdef enum Reason:
     R_SNAPSHOT_MISSING           # the worker has none yet
 
     # Rules of one policy (explain, log): why it did not match
-    R_RULE_MATCHED
     R_RULE_EVERYONE
     R_RULE_EMAIL
     R_RULE_EMAIL_DOMAIN
@@ -188,7 +186,6 @@ cdef enum Reason:
     R_ORIGIN_HEADER_FOREIGN
     R_TCP_COOKIE                 # a TCP service never takes a cookie
     R_TCP_ORIGIN_HEADER
-    R_UPGRADE_ENDED_BY_REVOCATION
 
     R_COUNT
 

@@ -61,7 +61,6 @@ ROWS = (
     (R_HANDSHAKE_TIMEOUT, "handshake-timeout", 0, FAULT_CLIENT, True),
     (R_HEAD_TIMEOUT, "head-timeout", 408, FAULT_CLIENT, True),
     (R_BODY_TIMEOUT, "body-timeout", 408, FAULT_CLIENT, False),
-    (R_KEEP_ALIVE_TIMEOUT, "keep-alive-timeout", 0, FAULT_NONE, True),
     (R_CLIENT_STALLED, "client-stalled", 0, FAULT_CLIENT, False),
     (R_UPGRADE_IDLE, "upgrade-idle", 0, FAULT_NONE, True),
 
@@ -107,7 +106,6 @@ ROWS = (
     (R_SNAPSHOT_STALE, "snapshot-stale", 503, FAULT_OPERATOR, True),
     (R_SNAPSHOT_MISSING, "snapshot-missing", 503, FAULT_OPERATOR, True),
 
-    (R_RULE_MATCHED, "rule-matched", 200, FAULT_NONE, False),
     (R_RULE_EVERYONE, "rule-everyone", 403, FAULT_PERSON, False),
     (R_RULE_EMAIL, "rule-email", 403, FAULT_PERSON, False),
     (R_RULE_EMAIL_DOMAIN, "rule-email-domain", 403, FAULT_PERSON, False),
@@ -167,7 +165,6 @@ ROWS = (
     (R_ORIGIN_HEADER_FOREIGN, "origin-header-foreign", 403, FAULT_CLIENT, False),
     (R_TCP_COOKIE, "tcp-cookie", 403, FAULT_CLIENT, False),
     (R_TCP_ORIGIN_HEADER, "tcp-origin-header", 403, FAULT_CLIENT, False),
-    (R_UPGRADE_ENDED_BY_REVOCATION, "upgrade-ended-by-revocation", 0, FAULT_PERSON, False),
 )
 
 

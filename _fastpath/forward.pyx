@@ -66,7 +66,7 @@ cdef int choose(Downstream d, bint fresh) except -1:
             answer_service(d, service.kind == SERVICE_HELLO, service.status)
             return 0
         if service.kind != SERVICE_HTTP:
-            answer(x, R_TCP_COOKIE)
+            answer(x, R_TCP_ORIGIN_HEADER if d.core.head.count[<int>F_ORIGIN] else R_TCP_COOKIE)
             return 0
         if service.host_header.len:
             d.host_header = slice_bytes(service.host_header)

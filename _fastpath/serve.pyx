@@ -8,7 +8,7 @@ from _fastpath.accesslog cimport LOG_ABORTED
 from _fastpath.answers cimport answer
 from _fastpath.body cimport body_done, body_start
 from _fastpath.buffer cimport Buffer
-from _fastpath.checkpoint cimport Arrival
+from _fastpath.checkpoint cimport LISTEN_TLS, Arrival
 from _fastpath.deliver cimport answer_bytes, end_answer, read_answer
 from _fastpath.downstream cimport (
     D_CLOSED, D_CONNECT, D_HEAD, D_LINGER, D_RELAY, D_UPGRADED, D_WAIT, Core, Downstream, later, out_of,
@@ -120,7 +120,7 @@ cdef class Serving(Downstream):
                     self.deadline = later(self.head_since, self.core.checkpoint.live.head_timeout)
                 break
             if rc < 0:
-                self.refuse(wire_reason(rc))
+                self.refuse(R_TLS_ON_PLAIN_PORT if self.hears_tls(p + off, n - off) else wire_reason(rc))
                 return n
             if <size_t>rc > self.core.checkpoint.live.max_head:
                 self.refuse(R_HEAD_TOO_LARGE)
@@ -182,9 +182,16 @@ cdef class Serving(Downstream):
             self.x.minor = 1
             self.x.cp.counters.requests += 1
         self.keep = False
+        if reason_status(reason) == 0:       # who speaks no HTTP reads no answer
+            self.x.reason = reason
+            return self.pipe.abort(reason)
         answer(self.x, reason)
         self.write_answer()
         return self.finish()
+
+    cdef bint hears_tls(self, const uint8_t* p, size_t n) noexcept:
+        """A handshake record of TLS, on a port that has none."""
+        return self.arrival.kind != LISTEN_TLS and n >= 2 and p[0] == 0x16 and p[1] == 0x03
 
     # -- the upstream connection tells us ----------------------------------------------------------
 
@@ -231,7 +238,8 @@ cdef class Serving(Downstream):
         if self.state == D_UPGRADED:
             self.drop_upstream(True)
             return end_upgraded(self, 0)
-        if self.state == D_RELAY and self.response_begun and self.response_body.framing == FRAMING_CLOSE:
+        if (self.state == D_RELAY and self.response_begun and self.response_body.framing == FRAMING_CLOSE
+                and not up.pipe.torn()):
             return end_answer(self)
         return upstream_failed(self, R_ORIGIN_TRUNCATED if self.response_begun else R_ORIGIN_CLOSED)
 
@@ -242,11 +250,11 @@ cdef class Serving(Downstream):
             return 0
         if self.state == D_CONNECT:
             return upstream_failed(self, reason if reason else R_ORIGIN_UNREACHABLE)
-        if reason == 0 or reason == R_INTERNAL:
-            return self.up_end(up)
         if self.state == D_UPGRADED:
             self.up = None
-            return end_upgraded(self, reason)
+            return end_upgraded(self, 0 if reason == R_INTERNAL else reason)
+        if reason == 0 or reason == R_INTERNAL:      # reset, and no end came before: nothing here is whole
+            reason = R_ORIGIN_TRUNCATED if self.response_begun else R_ORIGIN_CLOSED
         return upstream_failed(self, reason)
 
     # -- the client goes, or takes its time --------------------------------------------------------

@@ -27,6 +27,7 @@ cdef enum LogFlag:
     LOG_RETRIED = 2
     LOG_ABORTED = 4          # ended before the answer was complete
     LOG_TLS = 8              # downstream came over TLS
+    LOG_DECIDED = 16         # `verdict` is a decision; else nobody decided: control's own pages, redirects, rubbish
 
 cdef struct LogRecord:       # log_clear, fill, push
     int64_t wall             # microseconds since 1970, when the head was complete
@@ -35,7 +36,7 @@ cdef struct LogRecord:       # log_clear, fill, push
     uint64_t bytes_out       # body bytes to downstream
     int64_t first            # microseconds from the head to the first byte of the answer; -1 = none
     int64_t total            # microseconds from the head to the end
-    int64_t upstream         # microseconds of `total` spent waiting for upstream's answer; -1 = no upstream
+    int64_t upstream         # microseconds of `first` spent waiting for upstream's answer; -1 = no upstream
     int64_t link_rtt         # microseconds; -1 = no link
     uint64_t snapshot        # version that decided
     int32_t rule             # index in the policy, -1 = none

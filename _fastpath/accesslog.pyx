@@ -295,7 +295,10 @@ cdef size_t format_record(const LogRecord* r, uint8_t* line, Stamp* stamp) noexc
             out = put_text(out, r.text + r.at[i], r.length[i])
     out = put_span(out, b",\"status\":", r.status)
     out = put(out, b",\"decision\":\"")
-    out = put(out, VERDICTS[r.verdict if r.verdict < 6 else 0])
+    if r.flags & LOG_DECIDED:
+        out = put(out, VERDICTS[r.verdict if r.verdict < 6 else 0])
+    else:
+        out = put(out, b"none")
     out = put(out, b"\"")
     if r.reason:
         out = put(out, b",\"reason\":\"")
@@ -307,7 +310,8 @@ cdef size_t format_record(const LogRecord* r, uint8_t* line, Stamp* stamp) noexc
     out = put_span(out, b",\"first_us\":", r.first)
     out = put_span(out, b",\"total_us\":", r.total)
     if r.upstream >= 0:
-        out = put_span(out, b",\"edge_us\":", r.total - r.upstream if r.total > r.upstream else 0)
+        # up to the first byte of the answer: how long the body takes is the origin's and the client's affair
+        out = put_span(out, b",\"edge_us\":", r.first - r.upstream if r.first > r.upstream else 0)
         out = put_span(out, b",\"upstream_us\":", r.upstream)
     out = put_span(out, b",\"link_rtt_us\":", r.link_rtt)
     out = put_span(out, b",\"snapshot\":", <int64_t>r.snapshot)

@@ -21,6 +21,8 @@ cdef bint is_navigation(Head* h) noexcept nogil:
     cdef Slice v
     if h.upgrade_websocket or h.upgrade_tcp:
         return False
+    if h.count[<int>F_CF_ACCESS_CLIENT_ID] or h.count[<int>F_CF_ACCESS_CLIENT_SECRET]:
+        return False
     if h.count[<int>F_X_REQUESTED_WITH]:
         v = h.fields[h.first[<int>F_X_REQUESTED_WITH]].value
         if slice_is(v, b"xmlhttprequest", 14):

@@ -75,7 +75,7 @@ def test_a_whole_line(path: Path) -> None:
         link_rtt=250,
         snapshot=7,
         dropped=3,
-        flags=1 | 2 | 4 | 8,
+        flags=1 | 2 | 4 | 8 | 16,
     )
     assert line == {
         **{name: text.decode() for name, text in texts.items()},
@@ -90,7 +90,7 @@ def test_a_whole_line(path: Path) -> None:
         "bytes_out": 2**40,
         "first_us": 400,
         "total_us": 900,
-        "edge_us": 600,
+        "edge_us": 100,
         "upstream_us": 300,
         "link_rtt_us": 250,
         "snapshot": 7,
@@ -109,7 +109,7 @@ def test_what_there_is_not_is_left_out(path: Path) -> None:
         "id": "0" * 16,
         "client": "2001:db8::7",
         "status": 0,
-        "decision": "deny",
+        "decision": "none",
         "bytes_in": 0,
         "bytes_out": 0,
         "total_us": 0,
@@ -117,8 +117,14 @@ def test_what_there_is_not_is_left_out(path: Path) -> None:
     }
 
 
+def test_a_verdict_that_nobody_gave_is_none(path: Path) -> None:
+    """Control's own pages and redirects aren't denials."""
+    assert one(path, {}, verdict=0)["decision"] == "none"
+    assert one(path.with_name("decided"), {}, verdict=0, flags=16)["decision"] == "deny"
+
+
 def test_an_unknown_verdict_is_deny(path: Path) -> None:
-    assert one(path, {}, verdict=77)["decision"] == "deny"
+    assert one(path, {}, verdict=77, flags=16)["decision"] == "deny"
 
 
 @pytest.mark.parametrize(

@@ -104,5 +104,6 @@ cdef class Checkpoint:
     cdef int32_t port
     cdef Slice path
     cdef object memory                    # owners of the two blocks
+    cdef bint ask_facts(self, bytes raw) except -1     # False: control is away
     cdef uint64_t next_ray(self) noexcept
     cdef int64_t wall_seconds(self) noexcept

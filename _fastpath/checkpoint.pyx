@@ -100,6 +100,17 @@ cdef class Checkpoint:
         """Take the wall clock again: records and token times are monotonic plus this offset."""
         self.wall_offset = time.time_ns() // 1000 - <int64_t>now_us()
 
+    cdef bint ask_facts(self, bytes raw) except -1:
+        """Put the question to control, once; its answer is for the snapshot of this moment."""
+        if self.hooks is None:
+            return False
+        if raw not in self.asked:
+            self.asked.add(raw)
+            if not self.hooks.ask({"token": raw, "snapshot": self.live.snapshot.version}):
+                self.asked.discard(raw)
+                return False
+        return True
+
     cdef int64_t wall_seconds(self) noexcept:
         return (<int64_t>now_us() + self.wall_offset) // 1000000
 

@@ -25,6 +25,7 @@ cdef class Exchange:
     cdef Checkpoint cp
     cdef Live live
     cdef Live judged                      # what an open stream was last judged by
+    cdef uint64_t unsettled_since         # the facts for judging it anew are asked for, microseconds; 0 = no
     cdef Arrival arrival
     cdef Place place
     cdef Decision decision

@@ -37,7 +37,7 @@ cdef class Exchange:
         self.fields = self.body = None
         self.reason = self.status = 0
         self.websocket = self.navigation = self.japanese = self.forged_cookie = False
-        self.asked_upstream = self.heard_upstream = self.waiting_since = 0
+        self.asked_upstream = self.heard_upstream = self.waiting_since = self.unsettled_since = 0
         self.began = now_us()
         self.record.request_id = ray
         self.record.rule = -1

@@ -4,7 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
 from _fastpath.accesslog cimport (
-    LOG_APP, LOG_HOST, LOG_METHOD, LOG_PATH, LOG_PERSON, LOG_POLICY, LOG_SERVICE_TOKEN, LOG_TLS, LogRecord, log_text,
+    LOG_APP, LOG_DECIDED, LOG_HOST, LOG_METHOD, LOG_PATH, LOG_PERSON, LOG_POLICY, LOG_SERVICE_TOKEN, LOG_TLS, LogRecord, log_text,
 )
 from _fastpath.answers cimport answer, answer_login, answer_redirect
 from _fastpath.checkpoint cimport LISTEN_REDIRECT, LISTEN_TLS, Arrival, Checkpoint
@@ -20,7 +20,7 @@ from _fastpath.policy cimport (
     facts_address, facts_clear, facts_person, facts_service,
 )
 from _fastpath.slice cimport Slice, of_bytes, slice_bytes, slice_eq, slice_is, slice_of
-from _fastpath.snapshot cimport APP_ENCODED_SLASH, APP_OPTIONS_BYPASS, ROUTE_CONTROL, ROUTE_NONE, App
+from _fastpath.snapshot cimport APP_ENCODED_SLASH, APP_OPTIONS_BYPASS, ROUTE_CONTROL, ROUTE_NONE, App, Place, Snapshot
 
 from _fastpath.address import pack_ip, parse_hop
 from _fastpath.answers import ACCESS_PATH
@@ -53,9 +53,8 @@ cdef int judge(Exchange x, Head* h) except -1:
         return STEP_CONTROL
     if x.place.app == NULL:
         return answer(x, R_APPLICATION_MISSING)
-    if x.cp.stale:
-        return answer(x, R_SNAPSHOT_STALE)
-    rc = authenticate(x, h)
+    # stale: nobody can be told apart from somebody revoked, so all are nobody; what lets nobody in says 503 below
+    rc = 0 if x.cp.stale else authenticate(x, h)
     if rc == -2:
         return STEP_WAIT
     if rc:
@@ -112,9 +111,8 @@ cdef int place_request(Exchange x, Head* h) except -1:
                  and slice_is(h.fields[h.first[<int>F_X_FORWARDED_PROTO]].value, b"https", 5))
     if not https:
         return R_HTTPS_REQUIRED
-    if x.place.app == NULL or not (x.place.app.flags & APP_ENCODED_SLASH):
-        if find_encoded_slash(cp.path):
-            return R_PATH_SLASH_ENCODED
+    if find_encoded_slash(cp.path) and not slash_is_harmless(x.live.snapshot, cp.host, cp.path, &x.place):
+        return R_PATH_SLASH_ENCODED
     return 0
 
 
@@ -124,6 +122,28 @@ cdef bint find_encoded_slash(Slice path) noexcept nogil:
         if path.ptr[i] == b"%" and i + 2 < path.len and path.ptr[i + 1] == b"2" and path.ptr[i + 2] == b"F":
             return True
     return False
+
+
+cdef bint slash_is_harmless(Snapshot snapshot, Slice host, Slice path, const Place* place) noexcept nogil:
+    cdef uint8_t decoded[8193]
+    cdef uint8_t block[8193]
+    cdef Slice other
+    cdef Place there
+    cdef size_t i = 0, n = 0
+    if place.app == NULL or not place.app.flags & APP_ENCODED_SLASH or path.len > MAX_TARGET:
+        return False
+    while i < path.len:
+        if path.ptr[i] == b"%" and i + 2 < path.len and path.ptr[i + 1] == b"2" and path.ptr[i + 2] == b"F":
+            decoded[n] = b"/"
+            i += 3
+        else:
+            decoded[n] = path.ptr[i]
+            i += 1
+        n += 1
+    if path_normal(slice_of(decoded, n), False, block, sizeof(block), &other) < 0:
+        return False
+    snapshot.find(host, other, &there)
+    return there.app == place.app and there.route == place.route
 
 
 cdef int client_address(Exchange x, Head* h) except -1:
@@ -294,6 +314,7 @@ cdef int decided(Exchange x, Head* h) except -1:
             return STEP_WAIT
         verdict = x.decision.verdict
     x.record.verdict = verdict
+    x.record.flags |= LOG_DECIDED
     x.record.rule = x.decision.rule
     if x.decision.policy >= 0:
         log_text(&x.record, LOG_POLICY, policy_name(app, x.decision.policy))
@@ -301,9 +322,16 @@ cdef int decided(Exchange x, Head* h) except -1:
         log_text(&x.record, LOG_PERSON, of_bytes(x.token.email if x.token.email else x.token.sub))
     if x.service is not None:
         log_text(&x.record, LOG_SERVICE_TOKEN, of_bytes(x.service.id))
-    if verdict == LOGIN and h.count[<int>F_CF_ACCESS_CLIENT_ID] + h.count[<int>F_CF_ACCESS_CLIENT_SECRET]:
-        x.cp.counters.denied += 1
-        return answer(x, x.reason)     # a program that can't prove who it is: no sign-in page helps it
+    if x.cp.stale and verdict != BYPASS:
+        return answer(x, R_SNAPSHOT_STALE)
+    if verdict != BYPASS and h.count[<int>F_CF_ACCESS_CLIENT_ID] + h.count[<int>F_CF_ACCESS_CLIENT_SECRET]:
+        # A program: no sign-in page helps it. 401 when it can't prove who it is, 403 when that doesn't suffice.
+        if x.service is None:
+            x.cp.counters.denied += 1
+            return answer(x, x.reason)
+        if verdict == LOGIN:
+            x.cp.counters.denied += 1
+            return answer(x, R_POLICY_NO_MATCH)
     if verdict == LOGIN:
         x.cp.counters.logins += 1
         return answer_login(x, h)
@@ -365,18 +393,11 @@ cdef int ask_facts(Exchange x, Facts* f) except -1000:
         facts_person(f, x.live.snapshot, person)
         decide(x.live.snapshot, x.place.app, f, &x.decision, &x.permit)
         return 0
-    if cp.hooks is None:
-        return 0
     if x.waiting_since and now_us() - x.waiting_since > <uint64_t>TIMEOUT_FACTS * 1000:
         return 0                      # no answer: the decision stands as it is, which lets nobody in
     if x.waiting_since == 0:
         x.waiting_since = now_us()
-    if x.token.raw not in cp.asked:
-        cp.asked.add(x.token.raw)
-        if not cp.hooks.ask({"token": x.token.raw}):
-            cp.asked.discard(x.token.raw)
-            return 0
-    return -2
+    return -2 if cp.ask_facts(x.token.raw) else 0
 
 
 cdef bytes service_assertion(Exchange x):

@@ -1,9 +1,17 @@
 """An open stream stays under watch: a session that ends, is revoked, or loses its permission ends it (DESIGN §4.7)."""
 
+from libc.stdint cimport uint64_t
+
+from _fastpath.checkpoint cimport Live
+from _fastpath.endpoint cimport now_us
 from _fastpath.errors cimport *
 from _fastpath.exchange cimport Exchange
-from _fastpath.checkpoint cimport Live
-from _fastpath.policy cimport Facts, Permit, decide, facts_address, facts_clear, facts_person, facts_service
+from _fastpath.judge cimport find_encoded_slash, slash_is_harmless
+from _fastpath.limits cimport TIMEOUT_FACTS
+from _fastpath.policy cimport (
+    BYPASS, DENY, UNAVAILABLE, FACTS_OF_PERSON, Facts, FactSet, Permit, decide, facts_address, facts_clear, facts_person,
+    facts_service,
+)
 from _fastpath.revocations cimport REVOKED_SERVICE_TOKEN
 from _fastpath.servicetoken cimport ServiceToken
 from _fastpath.slice cimport Slice, of_bytes, slice_eq
@@ -30,19 +38,21 @@ cdef int still_allowed(Exchange x) except -1:
                 break
         else:
             return R_SERVICE_TOKEN_EXPIRED
-    if x.cp.stale:
+    if x.cp.stale and (x.token is not None or x.service is not None or x.decision.verdict != BYPASS):
         return R_SNAPSHOT_STALE
     return 0
 
 
-cdef int rejudge(Exchange x, Live live, Slice host, Slice path) except -1:
-    """The same facts under another snapshot: 0 when it still lets this stream be, else the reason."""
+cdef int rejudge(Exchange x, Live live, Slice host, Slice path) except -1000:
     cdef Place place
     cdef Facts f
     cdef Permit permit
+    cdef FactSet person = None
     live.snapshot.find(host, path, &place)
     if place.app == NULL or place.route == NULL:
         return R_APPLICATION_MISSING
+    if find_encoded_slash(path) and not slash_is_harmless(live.snapshot, host, path, &place):
+        return R_PATH_SLASH_ENCODED
     if x.token is not None and not slice_eq(place.app.aud, of_bytes(x.token.aud)):
         return R_TOKEN_AUDIENCE
     facts_clear(&f)
@@ -51,9 +61,20 @@ cdef int rejudge(Exchange x, Live live, Slice host, Slice path) except -1:
         facts_service(&f, live.snapshot, of_bytes(x.service.id))
     elif x.token is not None:
         known = x.cp.facts.get(x.token.raw)
-        facts_person(&f, live.snapshot,
-                     known[0] if known is not None and known[0] is not None else x.token.facts)
+        if known is not None and known[1] > x.cp.wall_seconds():
+            person = known[0]
+        facts_person(&f, live.snapshot, person if person is not None else x.token.facts)
     decide(live.snapshot, place.app, &f, &x.decision, &permit)
-    if permit.application == 0:
-        return x.decision.reason if x.decision.reason else R_POLICY_NO_MATCH
-    return 0
+    if permit.application:
+        x.unsettled_since = 0
+        return 0
+    if (x.token is not None and person is None and x.decision.missing & FACTS_OF_PERSON
+            and (x.decision.verdict == DENY or x.decision.verdict == UNAVAILABLE)):
+        # The token was too small for all its facts. Who was let in stays while control is asked, and no longer.
+        if x.unsettled_since == 0:
+            x.unsettled_since = now_us()
+        if now_us() - x.unsettled_since > <uint64_t>TIMEOUT_FACTS * 1000:
+            return R_FACTS_UNAVAILABLE
+        x.cp.ask_facts(x.token.raw)
+        return -2
+    return x.decision.reason if x.decision.reason else R_POLICY_NO_MATCH

@@ -67,7 +67,9 @@ cdef class WorkerCore(Core):
         cp.tokens.configure(keys, issuer)
         self.proxied_demo = bool(snapshot.settings.get("demo"))
         cp.live = live
+        # what control said, or is about to say, was for the policies of before
         cp.facts.clear()
+        cp.asked = {question for question in cp.asked if not isinstance(question, bytes)}
 
     def set_tls(self, TlsContexts contexts):
         """Use these certificates for connections accepted from now on."""
@@ -96,9 +98,10 @@ cdef class WorkerCore(Core):
                 cp.assertions[key] = (token.encode() if isinstance(token, str) else token, said["expiry"])
         else:
             key = question["token"]
-            cp.asked.discard(key)
-            facts = PythonFactSet.from_claims(said["facts"]) if said is not None and said.get("facts") else None
-            cp.facts[key] = (facts, cp.wall_seconds() + (60 if facts is not None else 2))
+            if question["snapshot"] == cp.live.snapshot.version:     # else it has been asked again
+                cp.asked.discard(key)
+                facts = PythonFactSet.from_claims(said["facts"]) if said is not None and said.get("facts") else None
+                cp.facts[key] = (facts, cp.wall_seconds() + (60 if facts is not None else 2))
         self.wake_all()
 
     def drain(self):
@@ -220,12 +223,15 @@ cdef class WorkerCore(Core):
         cdef int reason = still_allowed(x)
         if reason or x.judged is cp.live:
             return reason
-        x.judged = cp.live
         if x.record.cut & (1 << <int>LOG_PATH):
             return R_POLICY_NO_MATCH         # we no longer know its whole path: it has to ask again
-        return rejudge(
+        reason = rejudge(
             x, cp.live, slice_of(x.record.text + x.record.at[<int>LOG_HOST], x.record.length[<int>LOG_HOST]),
             slice_of(x.record.text + x.record.at[<int>LOG_PATH], x.record.length[<int>LOG_PATH]))
+        if reason == -2:                     # facts are asked for: the next look asks again
+            return 0
+        x.judged = cp.live
+        return reason
 
     def counters(self):
         """Return the numbers that metrics are made of, since the start of this worker."""

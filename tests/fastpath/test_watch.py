@@ -1,0 +1,94 @@
+"""Open streams under a new snapshot: who was let in stays while it holds, and while control is asked, not longer."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.kit.core_thread import CoreThread
+from tests.kit.origin import RecordingOrigin
+from tests.kit.policy_cases import application
+from tests.kit.raw import Raw
+from tests.security.test_e_upgrades import WEBSOCKET, switch
+from tests.security.test_h_streams import HELLO, ended
+
+STAFF = {"decision": "allow", "include": [{"idp_group": "staff"}]}
+PARTIAL = {"sekisho__groups": ..., "sekisho__partial": ["groups"]}
+GROUPS = {"email": "ada@example.com", "sekisho": {"idp": "otp", "groups": ["staff"], "amr": ["otp"]}}
+NO_GROUPS = {"email": "ada@example.com", "sekisho": {"idp": "otp", "groups": [], "amr": ["otp"]}}
+
+
+@pytest.fixture
+def core() -> Iterator[CoreThread]:
+    with RecordingOrigin() as origin, CoreThread(origin, applications=[application([STAFF])]) as one:
+        origin.answer = switch
+        yield one
+
+
+def reload(core: CoreThread, **more: object) -> None:
+    core.set(applications=[application([STAFF], **more)])
+    core.run(core.core.sweep)
+
+
+def opened(core: CoreThread) -> Raw:
+    """Return an open WebSocket of somebody whose groups control had to be asked for."""
+    c = core.client()
+    c.send(core.request("/", *WEBSOCKET, token=core.token(**PARTIAL)))
+    deadline = time.monotonic() + 5
+    while not core.asked:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    core.answer(GROUPS)
+    assert c.answer().status == 101
+    return c
+
+
+def echoes(c: Raw) -> bool:
+    return c.send(HELLO).exactly(len(HELLO), time.monotonic() + 2) == HELLO
+
+
+def test_stream_stays_while_control_is_asked_for_its_facts_and_after(core: CoreThread) -> None:
+    with opened(core) as c:
+        reload(core, session_duration="1h")
+        assert len(core.asked) == 1, "control is asked again: its answer was for the policies of before"
+        core.run(core.core.sweep)
+        assert len(core.asked) == 1, "once"
+        assert echoes(c)
+        core.answer(GROUPS)
+        core.run(core.core.sweep)
+        assert echoes(c)
+        assert not core.asked
+
+
+def test_stream_ends_when_the_facts_no_longer_do(core: CoreThread) -> None:
+    with opened(core) as c:
+        reload(core)
+        core.answer(NO_GROUPS)
+        core.run(core.core.sweep)
+        assert ended(c, 2.0) == b"policy-no-match"
+
+
+def test_an_answer_for_the_snapshot_of_before_does_not_count(core: CoreThread) -> None:
+    with opened(core) as c:
+        reload(core)
+        reload(core)
+        assert len(core.asked) == 2
+        core.answer(NO_GROUPS)  # to the first question
+        core.run(core.core.sweep)
+        assert echoes(c)
+        core.answer(GROUPS)
+        core.run(core.core.sweep)
+        assert echoes(c)
+
+
+@pytest.mark.parametrize("control_up", [True, False])
+def test_without_an_answer_the_stream_ends_in_time(core: CoreThread, control_up: bool) -> None:
+    """TIMEOUT_FACTS is 5 s: open before, closed after."""
+    core.run(core.core.start)
+    with opened(core) as c:
+        core.control_up = control_up
+        began = time.monotonic()
+        reload(core)
+        assert echoes(c)
+        assert ended(c, 7.0) == b"facts-unavailable"
+        assert 4.9 < time.monotonic() - began < 6.5

@@ -81,15 +81,14 @@ cdef int answer_login(Exchange x, Head* h) except -1:
     login = b"%s://%s%s%slogin/%s?kid=%s&redirect_url=%s&meta=%s" % (
         x.live.scheme, x.live.auth_domain, x.live.suffix, ACCESS_PATH, host, slice_bytes(app.aud),
         quote(target, safe="/").encode(), digest)
-    cookies = clear_cookies(x, app)
+    # A program's page gets it, too: when it follows login_url, only this lets the browser come back signed in (K08).
+    cookies = clear_cookies(x, app) + (
+        b"Set-Cookie: CF_AppSession=" + nonce + b"; Path=/; Max-Age=86400; Secure; HttpOnly; SameSite=Lax\r\n")
     if x.reason == 0:
         x.reason = R_LOGIN_NEEDED
     if x.navigation and not (app.flags & APP_SERVICE_401 and h.count[<int>F_SEC_FETCH_MODE] == 0):
         x.status = 302
-        x.fields = (NO_STORE + cookies + b"Location: " + login + b"\r\n"
-                    + b"Set-Cookie: CF_AppSession=" + nonce
-                    + b"; Path=/; Max-Age=86400; Secure; HttpOnly; SameSite=Lax\r\n"
-                    + b"Vary: Accept, Cookie\r\n")
+        x.fields = NO_STORE + cookies + b"Location: " + login + b"\r\nVary: Accept, Cookie\r\n"
         x.body = b""
         return STEP_ANSWER
     x.status = 401

@@ -12,13 +12,13 @@ from _fastpath.cookie cimport cookie_find
 from _fastpath.endpoint cimport now_us
 from _fastpath.errors cimport *
 from _fastpath.exchange cimport STEP_CONTROL, STEP_RELAY, STEP_WAIT, Exchange
+from _fastpath.facts cimport (
+    FACTS_OF_PERSON, Facts, FactSet, facts_address, facts_clear, facts_person, facts_service,
+)
 from _fastpath.head cimport *
 from _fastpath.hints cimport has_preflight, is_navigation, prefers_japanese
 from _fastpath.limits cimport MAX_HOST, MAX_TARGET, MAX_VERIFY_QUEUE, MAX_VERIFY_TURN, TIMEOUT_FACTS
-from _fastpath.policy cimport (
-    ALLOW, BYPASS, DENY, LOGIN, SERVICE, UNAVAILABLE, FACTS_OF_PERSON, Facts, FactSet, admit_preflight, decide,
-    facts_address, facts_clear, facts_person, facts_service,
-)
+from _fastpath.policy cimport ALLOW, BYPASS, DENY, LOGIN, SERVICE, UNAVAILABLE, admit_preflight, decide
 from _fastpath.slice cimport Slice, of_bytes, slice_bytes, slice_eq, slice_is, slice_of
 from _fastpath.snapshot cimport APP_ENCODED_SLASH, APP_OPTIONS_BYPASS, ROUTE_CONTROL, ROUTE_NONE, App, Place, Snapshot
 

@@ -6,12 +6,12 @@ from _fastpath.checkpoint cimport Live
 from _fastpath.endpoint cimport now_us
 from _fastpath.errors cimport *
 from _fastpath.exchange cimport Exchange
+from _fastpath.facts cimport (
+    FACTS_OF_PERSON, Facts, FactSet, facts_address, facts_clear, facts_person, facts_service,
+)
 from _fastpath.judge cimport find_encoded_slash, slash_is_harmless
 from _fastpath.limits cimport TIMEOUT_FACTS
-from _fastpath.policy cimport (
-    BYPASS, DENY, UNAVAILABLE, FACTS_OF_PERSON, Facts, FactSet, Permit, decide, facts_address, facts_clear, facts_person,
-    facts_service,
-)
+from _fastpath.policy cimport BYPASS, DENY, UNAVAILABLE, Permit, decide
 from _fastpath.revocations cimport REVOKED_SERVICE_TOKEN
 from _fastpath.servicetoken cimport ServiceToken
 from _fastpath.slice cimport Slice, of_bytes, slice_eq

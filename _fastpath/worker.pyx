@@ -23,7 +23,7 @@ from _fastpath.watch cimport rejudge, still_allowed
 
 import logging
 
-from _fastpath.policy import FactSet as PythonFactSet
+from _fastpath.facts import FactSet as PythonFactSet
 
 log = logging.getLogger("sekisho.worker")
 

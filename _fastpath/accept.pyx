@@ -5,6 +5,7 @@ from libc.stdint cimport uint8_t, uint64_t
 
 from _fastpath.buffer cimport Buffer, buffer_new
 from _fastpath.checkpoint cimport LISTEN_PLAIN, LISTEN_TLS, Arrival, Checkpoint
+from _fastpath.contexts cimport PROFILE_TUNNEL
 from _fastpath.downstream cimport Core, later
 from _fastpath.endpoint cimport TcpPipe, TlsPipe, now_us
 from _fastpath.errors cimport *
@@ -12,7 +13,6 @@ from _fastpath.limits cimport MAX_HEAD, READ_BUFFER
 from _fastpath.preface cimport proxy_header
 from _fastpath.serve cimport Serving
 from _fastpath.slice cimport Slice, slice_bytes
-from _fastpath.tls cimport PROFILE_TUNNEL
 
 import ipaddress
 

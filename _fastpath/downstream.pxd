@@ -6,12 +6,12 @@ from libc.stdint cimport uint8_t, uint64_t
 from _fastpath.body cimport Body
 from _fastpath.buffer cimport Buffer
 from _fastpath.checkpoint cimport Arrival, Checkpoint
+from _fastpath.contexts cimport TlsContexts
 from _fastpath.endpoint cimport Pipe
 from _fastpath.exchange cimport Exchange
 from _fastpath.head cimport Head
 from _fastpath.out cimport Out
 from _fastpath.relay cimport Frames
-from _fastpath.tls cimport TlsContexts
 from _fastpath.tunnel cimport Links
 from _fastpath.upstream cimport Upstream, Upstreams, UpstreamUser
 

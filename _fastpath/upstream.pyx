@@ -15,7 +15,7 @@ from _fastpath.tls cimport tls_connect
 import asyncio
 import socket
 
-from _fastpath.tls import TlsClientContext
+from _fastpath.contexts import TlsClientContext
 
 
 cdef class UpstreamUser(Receiver):

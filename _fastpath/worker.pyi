@@ -3,9 +3,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, Protocol
 
 from _fastpath.accesslog import AccessLog
+from _fastpath.contexts import TlsContexts
 from _fastpath.revocations import Revocations
 from _fastpath.snapshot import Snapshot
-from _fastpath.tls import TlsContexts
 from _fastpath.tunnel import Links
 
 class Hooks(Protocol):

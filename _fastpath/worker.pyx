@@ -7,6 +7,7 @@ from _fastpath.accept cimport PlainServerPipe, TlsServerPipe, end_handshakes
 from _fastpath.accesslog cimport LOG_HOST, LOG_PATH
 from _fastpath.buffer cimport Buffer, buffer_new
 from _fastpath.checkpoint cimport LISTEN_PLAIN, LISTEN_REDIRECT, LISTEN_TLS, Checkpoint, Live
+from _fastpath.contexts cimport TlsContexts
 from _fastpath.downstream cimport D_HEAD, D_RELAY, D_UPGRADED, PIECE, Core, Downstream
 from _fastpath.endpoint cimport now_us
 from _fastpath.errors cimport *
@@ -15,7 +16,7 @@ from _fastpath.limits cimport MAX_HEAD
 from _fastpath.revocations cimport Revocations
 from _fastpath.slice cimport slice_of
 from _fastpath.snapshot cimport Snapshot
-from _fastpath.tls cimport TlsContexts, tls_accept
+from _fastpath.tls cimport tls_accept
 from _fastpath.token cimport TokenCache
 from _fastpath.upgrade cimport cut
 from _fastpath.upstream cimport Upstreams

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from _fastpath.accesslog import AccessLog
+from _fastpath.contexts import TicketKeys, TlsContexts
 from _fastpath.revocations import Revocations
 from _fastpath.snapshot import Snapshot
-from _fastpath.tls import TicketKeys, TlsContexts
 from _fastpath.worker import WorkerCore
 from edge.server.certificates import contexts_of
 from edge.server.feed import Message

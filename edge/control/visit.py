@@ -7,7 +7,7 @@ import secrets
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from edge.control import cookies
 from edge.control.language import negotiate
@@ -110,10 +110,13 @@ async def form_of(request: Request) -> dict[str, str]:
     if kind != "application/x-www-form-urlencoded":
         raise BadInput("form-invalid", 415)
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_FORM:
-            raise BadInput("body-too-large", 413)
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_FORM:
+                raise BadInput("body-too-large", 413)
+    except ClientDisconnect:  # nobody reads the answer; it is no failure of ours either
+        raise BadInput("form-invalid") from None
     found: dict[str, str] = {}
     for pair in body.decode("latin-1").split("&"):
         if not pair:

@@ -206,3 +206,32 @@ async def test_html_of_a_name_is_escaped(place: Place) -> None:
     )
     answer = await place.browser().get(SIGN_IN)
     assert "<img" not in answer.text and "&lt;b&gt;&amp;" in answer.text
+
+
+async def test_a_body_that_never_ends_is_no_failure_of_ours(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    """F: who hangs up in the middle of a form leaves no traceback in the journal."""
+    told = [{"type": "http.request", "body": b"a=", "more_body": True}, {"type": "http.disconnect"}]
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return told.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/cdn-cgi/access/pin/" + "A" * 22,
+        "raw_path": b"/cdn-cgi/access/pin/" + b"A" * 22,
+        "query_string": b"",
+        "headers": [
+            (b"host", AUTH.encode()),
+            (b"content-type", b"application/x-www-form-urlencoded"),
+        ],
+    }
+    await place.app(scope, receive, send)
+    assert sent[0]["status"] == 400
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []

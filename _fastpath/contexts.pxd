@@ -51,8 +51,7 @@ cdef class Hello:            # one connection as libssl's callbacks see it: what
     cdef int chosen          # TlsProfile
     cdef bint hello_seen     # a second ClientHello must name the same host
     cdef int refusal         # alert chosen by a callback, 0 = none
-    cdef uint8_t name[256]
-    cdef size_t name_len
+    cdef bytes name          # SNI, lower case, without a trailing dot; empty if none
 
 
 cdef int name_normal(const uint8_t* p, size_t n, uint8_t* out) noexcept nogil

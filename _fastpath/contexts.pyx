@@ -35,7 +35,7 @@ cdef class Hello:
         self.contexts = None
         self.entry = None
         self.chosen = PROFILE_NONE
-        self.name_len = 0
+        self.name = b""
 
 
 # -- callbacks: C called by libssl; every one turns any failure into an alert -----------------------------------
@@ -112,14 +112,11 @@ cdef int choose(Hello hello, SSL* ssl) except -1:
         size = 0
         if contexts.fallback is None:
             return SSL_AD_UNRECOGNIZED_NAME
-    if hello.hello_seen:       # after a HelloRetryRequest nothing may change (I03)
-        if <size_t>size != hello.name_len or memcmp(name, hello.name, size) != 0:
-            return SSL_AD_ILLEGAL_PARAMETER
-        return 0
-    hello.hello_seen = True
-    memcpy(hello.name, name, size)
-    hello.name_len = size
     host = name[:size]
+    if hello.hello_seen:     # after a HelloRetryRequest nothing may change (I03)
+        return 0 if host == hello.name else SSL_AD_ILLEGAL_PARAMETER
+    hello.hello_seen = True
+    hello.name = host
     if size > 0:
         entry = contexts.exact.get(host)
         if entry is None:

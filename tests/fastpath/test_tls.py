@@ -81,6 +81,26 @@ def test_quiet_connections_give_their_buffers_back() -> None:
     assert client.buffered <= 131_072  # a drained large buffer goes at once
 
 
+def test_a_drained_connection_holds_no_buffer() -> None:
+    """Not only after idle(): kept for a while, it would leave a hole beside what lives as long as the connection."""
+    client, server = dial("wiki.example.com")
+    assert drain(client) == (0, b"")  # tickets came after the handshake
+    assert (client.buffered, server.buffered) == (0, 0)
+    client.write(b"x" * 1000)
+    wire = client.take()
+    assert client.buffered == 0
+    server.feed(wire[:500])
+    assert drain(server) == (0, b"") and server.buffered == 0  # half a record lies in libssl
+    server.feed(wire[500:])
+    assert server.buffered > 0
+    assert drain(server)[1] == b"x" * 1000 and server.buffered == 0
+    server.write(b"y" * 1000)
+    first = server.take(100)
+    assert server.buffered > 0  # the rest waits
+    client.feed(first + server.take())
+    assert drain(client)[1] == b"y" * 1000 and (client.buffered, server.buffered) == (0, 0)
+
+
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_resting_in_the_middle_of_a_record_loses_nothing(version: ssl.TLSVersion) -> None:
     context = python_context(PUBLIC.pem)

@@ -85,6 +85,10 @@ def test_compiled_source_keeps_the_rules(path: Path) -> None:
     text = path.read_text()
     assert not re.search(r"^\s*include\s+[\"']", text, re.M), "share by cimport, never include"
     assert not re.search(r"^\s*DEF\s", text, re.M), "cdef enum, not DEF"
+    code = re.sub(r"(\"\"\".*?\"\"\"|#[^\n]*|[bc]?\"[^\"\n]*\")", "", text, flags=re.S)
+    quotients = re.findall(r"[\w\])] ?/ ?(?!/)(\S+)", code.replace("//", ""))
+    whole = [q for q in quotients if not re.match(r"\d+(\.\d|e\d)", q)]
+    assert not whole, f"/ {whole} truncates between C integers: write // or a float"
     assert not re.search(r"^\s*(?:from|c?import)\s+edge\b", text, re.M), "edge is above"
     if STOREY.get(path.stem, 0) < STOREY["endpoint"] and path.stem != "accesslog":
         # accesslog writes its file from a thread of its own, off the path of every request

@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from _fastpath import limits
 from edge.config import lists
 from edge.config.advice import advise
 from edge.config.domain import Domain
+from edge.config.files import MAX_LIST, read_regular, stat_regular
 from edge.config.listitems import ListItems
 from edge.config.model import LISTS, Application, Config, Group, Policy, RuleSet
 from edge.config.places import Located
@@ -206,23 +208,38 @@ class Checker:
     def group_cycles(self) -> None:
         names = {word: g.name for g in self.config.groups for word in (g.id, g.name) if word}
         groups = {group.name: group for group in self.config.groups}
-        done: set[str] = set()
+        depths: dict[str, int] = {}  # of those that are done
+        deep: list[Group] = []
+        endless = False
         for start in groups:
-            if start in done:
+            if start in depths:
                 continue
-            trail = [start]
+            trail = {start: 1}  # group: depth below it so far
             walk = [self.inner_groups(groups[start], names)]
             while walk:
+                here = next(reversed(trail))
                 for rule, inner in walk[-1]:
                     if inner in trail:
-                        self.cycle(groups[trail[-1]], rule, [*trail[trail.index(inner) :], inner])
-                    elif inner not in done:
-                        trail.append(inner)
+                        endless = True
+                        way = list(trail)
+                        self.cycle(groups[here], rule, [*way[way.index(inner) :], inner])
+                    elif inner not in depths:
+                        trail[inner] = 1
                         walk.append(self.inner_groups(groups[inner], names))
                         break
+                    else:
+                        trail[here] = max(trail[here], depths[inner] + 1)
                 else:
-                    done.add(trail.pop())
+                    _, depth = trail.popitem()
+                    depths[here] = depth
                     walk.pop()
+                    if trail:
+                        above = next(reversed(trail))
+                        trail[above] = max(trail[above], depth + 1)
+                    if depth == limits.MAX_GROUP_DEPTH + 1:  # not each one above it too
+                        deep.append(groups[here])
+        for group in () if endless else deep:
+            self.complain(group, f"groups nest deeper than {limits.MAX_GROUP_DEPTH} levels")
 
     @staticmethod
     def inner_groups(group: Group, names: Mapping[str, str]) -> Iterable[tuple[Rule, str]]:
@@ -236,7 +253,8 @@ class Checker:
         )
 
     def cycle(self, group: Group, rule: Rule, trail: list[str]) -> None:
-        way = " → ".join(f"“{name}”" for name in trail)
+        shown = trail if len(trail) <= 9 else [*trail[:4], "…", *trail[-4:]]
+        way = " → ".join(name if name == "…" else f"“{name}”" for name in shown)
         self.problems.append(
             Problem(group.place()[0], *rule.at, f"groups may not contain each other: {way}")
         )
@@ -251,9 +269,12 @@ class Checker:
             if one.file is not None:
                 self.stamp(one.file)
                 try:
-                    lines = one.file.read_text().splitlines()
-                except (OSError, UnicodeDecodeError) as error:
-                    self.complain(one, f"{one.file} can't be read: {error}", "file")
+                    lines = read_regular(one.file, MAX_LIST).decode().splitlines()
+                except OSError as error:
+                    self.complain(one, f"{one.file} can't be read: {error.strerror}", "file")
+                except UnicodeDecodeError as error:
+                    line = error.object.count(b"\n", 0, error.start) + 1
+                    self.complain(one, f"{one.file}, line {line}: not UTF-8", "file")
             text = "\n".join([one.type, *one.items, "", *lines])
             digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
             used.add(digest)
@@ -350,8 +371,7 @@ class Checker:
             return
         self.stamp(path)
         try:
-            with path.open("rb") as file:
-                found = os.fstat(file.fileno())
+            found = stat_regular(path)
         except OSError as error:
             self.complain(part, f"{path} can't be read: {error.strerror}", key)
             return
@@ -428,14 +448,14 @@ def too_open(path: Path, found: os.stat_result) -> str | None:
 
     Files below $CREDENTIALS_DIRECTORY are systemd's affair."""
     credentials = os.environ.get("CREDENTIALS_DIRECTORY")
-    if credentials and path.is_relative_to(credentials):
+    # resolved: `..` or a link must not lead out of the folder
+    if credentials and path.resolve().is_relative_to(Path(credentials).resolve()):
         return None
     if found.st_mode & (stat.S_IRWXO & ~stat.S_IXOTH):
         return f"can be read or written by anybody (mode {stat.S_IMODE(found.st_mode):04o})"
-    groups = {os.getegid(), *os.getgroups()}
     if found.st_mode & stat.S_IWGRP:
         return f"can be written by its group (mode {stat.S_IMODE(found.st_mode):04o})"
-    if found.st_mode & stat.S_IRGRP and found.st_gid not in groups:
+    if found.st_mode & stat.S_IRGRP and found.st_gid != os.getegid():
         mode = f"{stat.S_IMODE(found.st_mode):04o}"
         return f"can be read by a group other than the service's (mode {mode})"
     return None

@@ -16,6 +16,9 @@ def schema() -> dict[str, Any]:
     for name, spellings in SPELLED.items():
         properties = found["$defs"][name]["properties"]
         properties.update({theirs: properties[ours] for theirs, ours in spellings.items()})
+    include = found["properties"]["include"]
+    pattern = include["items"]
+    include["anyOf"] = [pattern, {"type": include.pop("type"), "items": include.pop("items")}]
     for part in (found, *found["$defs"].values()):
         for key, shape in part.get("properties", {}).items():
             part["properties"][key] = nullable(shape)

@@ -13,10 +13,11 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ValidationError
 
 from edge.config.check import Checker
+from edge.config.files import MAX_CONFIG, read_regular
 from edge.config.listitems import ListItems
 from edge.config.model import LISTS, Config, Part
 from edge.config.places import Reading
-from edge.config.problem import Mark, Problem, did_you_mean
+from edge.config.problem import Mark, Problem, did_you_mean, shown, suggestions_bounded
 from edge.config.source import Items, Map, collector_off, mark_at, parse
 
 PLACEHOLDER = (
@@ -45,7 +46,7 @@ class Loaded:
     config: Config | None
     errors: list[Problem]
     check_warnings: list[Problem]
-    files: dict[str, tuple[int, int, int] | None]  # path -> (mtime ns, inode, size)
+    files: dict[str, tuple[int, int, int] | None]  # path -> (ctime ns, inode, size)
     store_warnings: list[Problem] = field(default_factory=list)  # what compile found in the store
     list_items: dict[str, ListItems] = field(default_factory=dict)
 
@@ -83,7 +84,7 @@ def load(
     named = credentials or os.environ.get("CREDENTIALS_DIRECTORY")
     beside = path.parent / "credentials"
     folder = Path(named) if named else beside if beside.is_dir() else None
-    with collector_off():
+    with collector_off(), suggestions_bounded():
         return Reader(path, folder, cache).run(previous or {})
 
 
@@ -125,12 +126,22 @@ class Reader:
         """Remember what a file looked like: the watcher compares."""
         self.files[str(path)] = stat_of(path)
 
+    def stamp_folders(self, pattern: str) -> None:
+        """Remember the folders in which a pattern looks: a new file, or folder, changes its own."""
+        while pattern:
+            pattern = os.path.dirname(pattern)
+            magic = glob.has_magic(pattern)
+            for name in glob.glob(pattern, root_dir=self.path.parent) if magic else [pattern]:
+                self.stamp(self.path.parent / name)
+            if not magic:
+                break
+
     def included(self, main: ParsedFile | None) -> list[tuple[Path, tuple[str, Mark]]]:
         found: dict[Path, tuple[str, Mark]] = {}
         for pattern, mark in main.include if main is not None else ():
-            place = (str(self.path), mark)
+            place = (shown(self.path), mark)
             names = sorted(glob.glob(pattern, root_dir=self.path.parent))
-            self.stamp(self.path.parent / Path(pattern).parent)  # a new file changes its folder
+            self.stamp_folders(pattern)
             if not names and not glob.has_magic(pattern):
                 self.problems.append(Problem(place[0], *mark, f"there is no file “{pattern}”"))
             for name in names:
@@ -142,16 +153,18 @@ class Reader:
     def file(self, path: Path, main: bool, place: tuple[str, Mark] | None) -> ParsedFile | None:
         self.stamp(path)
         try:
-            text = path.read_bytes()
+            text = read_regular(path, MAX_CONFIG)
         except OSError as error:
-            file, mark = place or (str(path), Mark(1, 1))
-            self.problems.append(Problem(file, *mark, f"{path} can't be read: {error.strerror}"))
+            file, mark = place or (shown(path), Mark(1, 1))
+            sentence = f"{shown(path)} can't be read: {error.strerror}"
+            self.problems.append(Problem(file, *mark, sentence))
             return None
         digest = hashlib.sha256(text).digest()
         self.used.add((str(path), main))
         kept = self.cache.parsed.get((str(path), main))
         if kept is None or kept.digest != digest:
-            kept = parse_file(text, digest, Reading(str(path), path.parent, self.credentials), main)
+            reading = Reading(shown(path), path.parent, self.credentials)
+            kept = parse_file(text, digest, reading, main)
             self.cache.parsed[str(path), main] = kept
         return kept
 
@@ -171,7 +184,8 @@ def stat_of(path: Path) -> tuple[int, int, int] | None:
         found = path.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_ino, found.st_size
+    # not the time of its content: a key file's chmod counts too
+    return found.st_ctime_ns, found.st_ino, found.st_size
 
 
 def parse_file(text: bytes, digest: bytes, reading: Reading, main: bool) -> ParsedFile:
@@ -183,15 +197,12 @@ def parse_file(text: bytes, digest: bytes, reading: Reading, main: bool) -> Pars
         return ParsedFile(digest, None, problems, {}, [])
     names = {section: names_of(data.get(section)) for section in LISTS}
     include = data.get("include") if main else None
-    marks = (
-        [
-            (p, mark_at(m))
-            for p, m in zip(include, include.items_at, strict=True)
-            if isinstance(p, str)
-        ]
-        if isinstance(include, Items)
-        else []
-    )
+    marks: list[tuple[str, Mark]] = []
+    if isinstance(include, Items):
+        places = zip(include, include.items_at, strict=True)
+        marks = [(p, mark_at(m)) for p, m in places if isinstance(p, str)]
+    elif isinstance(include, str):
+        marks = [(include, mark_at(data.values_at["include"]))]
     given = frozenset(key for key, value in data.items() if value not in (None, [], {}))
     part = validated(Config if main else Part, data, reading, problems)
     return ParsedFile(digest, part, problems, names, marks, given)
@@ -214,7 +225,10 @@ def validated(
 ) -> Part | None:
     """Return the part; what is wrong is reported and cut out, so that everything else is still
     checked."""
+    # what was cut out, every holder of it, and those that directly lost something
     cut: set[tuple[int | str, ...]] = set()
+    holders: set[tuple[int | str, ...]] = set()
+    robbed: set[tuple[int | str, ...]] = set()
     for _ in range(8):
         try:
             return model.model_validate(data, context=reading)
@@ -222,9 +236,11 @@ def validated(
             wrong = error.errors(include_url=False, include_input=False)
         for one in wrong:
             loc = one["loc"]
-            if not any(lost[: len(loc)] == loc or lost[:-1] == loc[:-1] for lost in cut):
+            if loc not in cut and loc not in holders and loc[:-1] not in robbed:
                 problems.append(translated(one, model, data, reading.file))
         cut |= {one["loc"] for one in wrong}
+        robbed |= {one["loc"][:-1] for one in wrong}
+        holders |= {one["loc"][:n] for one in wrong for n in range(len(one["loc"]))}
         doomed = {
             one["loc"][:-1] if one["type"] == "missing" else one["loc"]
             for one in wrong

@@ -481,8 +481,14 @@ class Config(Part):
     )
     include: list[Text] = Field(
         [],
-        description="More files, as patterns: `conf.d/*.yml`. Their lists join those of this file.",
+        description="More files, as a pattern or a list of them: `conf.d/*.yml`. Their lists "
+        "join those of this file.",
     )
+
+    @field_validator("include", mode="before")
+    @classmethod
+    def one_or_many(cls, value: object) -> object:
+        return [value] if isinstance(value, str) else value
 
     @field_validator("workers")
     @classmethod

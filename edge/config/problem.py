@@ -1,9 +1,17 @@
 """What is wrong with a configuration, and where."""
 
 import difflib
-from collections.abc import Iterable
+import os
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import NamedTuple
+
+# Comparisons that the suggestions of one load may take, about 2 s. Ten thousand misspelt names of
+# ten thousand groups would take an hour; what comes after gets no suggestion.
+MAX_COMPARISONS = 20_000
+_left: ContextVar[list[int] | None] = ContextVar("left", default=None)
 
 
 class Mark(NamedTuple):
@@ -28,8 +36,28 @@ class Problem:
         return f"{self.file}:{self.line}:{self.column}: {warning}{self.text}"
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
+def shown(path: str | os.PathLike[str]) -> str:
+    """Return a path as text that can be printed and encoded, whatever bytes its name has."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+@contextmanager
+def suggestions_bounded() -> Iterator[None]:
+    """Let did_you_mean take MAX_COMPARISONS at most in here."""
+    token = _left.set([MAX_COMPARISONS])
+    try:
+        yield
+    finally:
+        _left.reset(token)
+
+
+def did_you_mean(word: str, known: Collection[str]) -> str:
     """Return ` (did you mean “…”?)` when something known is near, else nothing."""
+    left = _left.get()
+    if left is not None:
+        left[0] -= len(known)
+        if left[0] < 0:
+            return ""
     names = sorted(set(known))
     folded = {name.casefold(): name for name in names}
     near = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=0.6)

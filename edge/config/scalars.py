@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+MAX_DURATION = 36_500 * 86_400  # seconds
 LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 
 
@@ -33,7 +34,10 @@ def duration(value: Any) -> float:
     parts = DURATION.findall(text)
     if not parts or "".join(n + u for n, u in parts) != text:
         raise wrong(f"“{text}” is not a duration: write a number with its unit, like 24h, 30m, 10s")
-    return sum(float(number) * UNITS[unit] for number, unit in parts)
+    seconds = sum(float(number) * UNITS[unit] for number, unit in parts)
+    if seconds > MAX_DURATION:
+        raise wrong("nothing here lasts longer than 100 years (36500d)")
+    return seconds
 
 
 def whole_duration(value: Any) -> int:

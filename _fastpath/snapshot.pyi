@@ -8,7 +8,7 @@ FORMAT_VERSION: int
 SECTION_NAMES: tuple[str, ...]
 SIZES: dict[str, int]
 
-class SnapshotDamaged(Exception): ...
+class SnapshotDamaged(ValueError): ...
 
 class Snapshot:
     version: int

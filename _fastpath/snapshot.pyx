@@ -118,7 +118,7 @@ SIZES = {
 }
 
 
-class SnapshotDamaged(Exception):
+class SnapshotDamaged(ValueError):
     """The bytes are not a whole snapshot that this version reads. Nothing of it may be used."""
 
 

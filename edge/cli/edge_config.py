@@ -6,16 +6,20 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
+from _fastpath.snapshot import Snapshot
 from edge.cli.admin_client import DEFAULT_CONFIG
 from edge.cli.family import examples
 from edge.config import Loaded, load
 from edge.config import schema as json_schema
+from edge.config.model import Config
+from edge.config.outside import load_beside
 from edge.config.starter import starter
 from edge.identity.keys import MasterKey
-from edge.server.folder import Folder
+from edge.server.folder import Folder, newest
 from edge.server.start import folders_of
 
 config_option = click.option(
@@ -88,7 +92,7 @@ def write_new(path: Path, text: str) -> bool:
 @click.option("--json", "as_json", is_flag=True, help="Print problems as JSON.")
 def check(config: Path, as_json: bool) -> None:
     """Check a configuration with all its files: every error and warning with its place."""
-    loaded = load(config)
+    loaded = load_beside(config, lambda found: settings_of(found, config))
     if as_json:
         problems = [
             {"file": p.file, "line": p.line, "column": p.column, "level": p.level, "text": p.text}
@@ -104,6 +108,16 @@ def check(config: Path, as_json: bool) -> None:
     if not as_json and loaded.config is not None:
         apps, routes = len(loaded.config.applications), len(loaded.config.routes)
         click.echo(f"{config}: good ({apps} applications, {routes} routes)")
+
+
+def settings_of(found: Config, path: Path) -> dict[str, Any] | None:
+    """Return the settings of the snapshot that this configuration's edge runs, if any."""
+    state, run = folders_of(found, path)
+    try:
+        snapshot = newest(Folder(state, run).snapshots, lambda number, file: Snapshot.open(file))
+    except OSError:  # not ours to read
+        return None
+    return None if snapshot is None else snapshot.settings
 
 
 @examples("sekisho edge schema > sekisho.schema.json")

@@ -43,7 +43,7 @@ NETWORKS = [
     "::/0", "::ffff:10.1.0.0/112",
 ]  # fmt: skip
 ADDRESSES = [
-    "10.1.2.3", "10.9.9.9", "192.0.2.255", "203.0.113.9", "2001:db8::7", "2001:db9::", "::ffff:10.1.2.3", "::1",
+    "10.1.2.3", "10.9.9.9", "10.255.255.255", "192.0.2.255", "203.0.113.9", "2001:db8::7", "2001:db9::", "::ffff:10.1.2.3", "::1",
 ]  # fmt: skip
 GROUPS = ["staff", "admins", "日本"]
 METHODS = ["mfa", "otp"]
@@ -93,9 +93,16 @@ class Dice:
     def at_provider(self, value: dict[str, Any]) -> dict[str, Any]:
         return {**value, "identity_provider_id": self.pick(list(IDPS))} if self.chance(2) else value
 
+    def include(self, groups: list[str]) -> list[dict[str, Any]]:
+        if not self.chance(4):
+            return self.some(lambda: self.rule(groups), 1, 6)
+        # two kinds in turn: each becomes one look-up, and which of its rules is true counts
+        kinds = self.random.sample(list(VALUES), 2)
+        return [{kind: self.pick(VALUES[kind])} for kind in kinds * self.random.randint(1, 3)]
+
     def block(self, groups: list[str]) -> dict[str, Any]:
         return {
-            "include": self.some(lambda: self.rule(groups), 1, 6),
+            "include": self.include(groups),
             "require": self.some(lambda: self.rule(groups), 0, 2),
             "exclude": self.some(lambda: self.rule(groups), 0, 3),
         }

@@ -6,6 +6,7 @@ there is no figure."""
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -37,6 +38,8 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print JSON alone, one line a figure")
     parser.add_argument("--into", type=Path, help="keep NAME.json and NAME.txt in this folder")
     options = parser.parse_args()
+    # starts and restarts of programs count in some: with compiled files kept, as people have them
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     for name in FIGURES if options.figure == "all" else [options.figure]:
         module, function = FIGURES[name]
         measure: Callable[[bool], Figure] = getattr(importlib.import_module(module), function)

@@ -149,6 +149,32 @@ def test_credentials_file_is_secret_and_dials_an_address(office: Office) -> None
     assert json.loads(path.read_text())["edge"][0].startswith("127.0.0.1:")
 
 
+def test_log_line_names_the_link_s_round_trip_and_the_connector_shows_no_key(office: Office) -> None:
+    wait_until(lambda: office.get(path="/logged")[0] == 200, 10)
+
+    def line() -> dict[str, Any]:
+        lines = [json.loads(text) for text in (office.folder / "access.log").read_text().splitlines()]
+        return next(one for one in lines if one["path"] == "/logged" and "link_rtt_us" in one)
+
+    def found() -> dict[str, Any] | None:
+        office.get(path="/logged")          # the round trip is known from the first answered ping on
+        try:
+            return line()
+        except StopIteration:
+            return None
+
+    told = wait_until(found, 15)
+    assert 0 < told["link_rtt_us"] < 5_000_000 and told["upstream_us"] > 0
+    assert (told["application"], told["decision"]) == ("Wiki", "bypass")
+    credentials = json.loads((office.folder / "office.json").read_text())
+    private = [text for value in credentials.values() if isinstance(value, str) and "PRIVATE KEY" in value
+               for text in value.splitlines() if len(text) > 40]
+    assert private and office.connector is not None
+    shown = (office.folder / "connector.log").read_text() + office.edge.text()
+    shown += Path(f"/proc/{office.connector.pid}/cmdline").read_text()
+    assert not [text for text in private if text in shown]
+
+
 def test_ready_and_metrics(office: Office) -> None:
     status, body = office.ready()
     assert (status, body["readyConnections"]) == (200, 4)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from _fastpath import frame
+import pytest
+
+from _fastpath import frame, limits
+from _fastpath.errors import WireError
 from _fastpath.session import Session
 
 DATA, WINDOW, PING, GOAWAY = range(4)
 SYN, ACK, FIN, RST = 1, 2, 4, 8
 NONE, FIRST, ANY = range(3)
 SECOND = 1_000_000
+WINDOW_SIZE = limits.INITIAL_WINDOW
+PROTOCOL_ERROR = (GOAWAY, 0, 0, 1)
 
 
 class Sent(NamedTuple):
@@ -91,3 +96,28 @@ class Script:
     def sent_streams(self) -> list[Sent]:
         """The same without the session's own frames (window tuning pings when much arrives)."""
         return [f for f in self.sent if f.stream]
+
+
+Build = Callable[..., Script]
+
+
+def ends_session(script: Script, send: Callable[[Script], object], reason: str, why: str) -> None:
+    """The peer's bytes end the session: WireError, one GoAway, then silence."""
+    with pytest.raises(WireError) as error:
+        send(script)
+    assert error.value.reason == reason
+    assert why in str(error.value)
+    assert script.sent[-1:] == [PROTOCOL_ERROR]
+    script.session.take()
+    script.peer(PING, SYN, 0, 1)  # a dead session hears nothing ...
+    assert script.events == []
+    assert script.sent == []  # ... and says nothing
+    assert script.session.deadline() == 0
+    script.session.lost()
+
+
+def bulk_streams(mux: Script, count: int, size: int) -> list[int]:
+    streams = [mux.session.open(mux.now) for _ in range(count)]
+    for stream in streams:
+        mux.session.write(stream, b"b" * size)
+    return streams

@@ -9,7 +9,8 @@ from _fastpath.buffer cimport Buffer
 from _fastpath.endpoint cimport Pipe, Receiver
 from _fastpath.mux cimport Mux
 from _fastpath.muxevents cimport MuxEvents
-from _fastpath.stream cimport Stream
+from _fastpath.limits cimport MAX_STREAMS
+from _fastpath.stream cimport Ring, Stream, ring_linked
 
 
 cdef class Ear(Receiver):
@@ -43,8 +44,12 @@ cdef class Carrier(MuxEvents):
     cdef readonly uint64_t total                       # streams opened since the link began
     cdef readonly uint64_t number                      # of this carrier in this process, never reused
     cdef readonly bint draining                        # no new streams on this link
+    cdef Ring resting                                  # pipes that wait in a pool, idle for longest first
     cdef Stream control                                # stream 1
     cdef Buffer control_in                             # bytes of a control message not yet whole
+    cdef inline bint crowded(self) noexcept:
+        """As many streams as may be, and none of them waits idle in a pool."""
+        return self.streams >= MAX_STREAMS - 1 and not ring_linked(&self.resting)
     cdef int start(self, Pipe pipe, bint client, int accept_streams) except -1
     cdef int flush(self) except -1
     cdef int drop(self, int reason) except -1          # close the link now

@@ -9,11 +9,11 @@ from _fastpath.errors cimport (
     R_INTERNAL, R_LINK_GOAWAY, R_LINK_LOST, R_LINK_PROTOCOL, R_LINK_ROLE, raise_wire, reason_name,
 )
 from _fastpath.limits cimport (
-    FLUSH_BLOCK, LINK_NOTSENT, LINK_TICK, MAX_CONTROL_MESSAGE, MAX_STREAMS, PING_TICKS,
+    FLUSH_BLOCK, LINK_CLOSE, LINK_NOTSENT, LINK_TICK, MAX_CONTROL_MESSAGE, MAX_STREAMS, PING_TICKS,
 )
 from _fastpath.mux cimport mux_new
 from _fastpath.slice cimport Slice
-from _fastpath.stream cimport Stream
+from _fastpath.stream cimport Stream, ring_clear, ring_init
 
 import logging
 import socket
@@ -78,6 +78,10 @@ cdef class Carrier(MuxEvents):
         _numbers += 1
         self.number = _numbers
         self.loop = None
+        ring_init(&self.resting, NULL)
+
+    def __dealloc__(self):
+        ring_clear(&self.resting)          # the head dies with this object
 
     cdef int start(self, Pipe pipe, bint client, int accept_streams) except -1:
         """Take `pipe` over; `client` is who dialled, and opens the control stream at once."""
@@ -178,6 +182,10 @@ cdef class Carrier(MuxEvents):
             if n == 0:
                 break
             self.pipe.write(_block, n)
+        if self.mux.over and not self.lost:
+            # It failed outside of feed and tick (a reset by a request that found no room in the queue): nobody else
+            # would hear of it, and requests would be sent this way for ever.
+            return self.drop(self.mux.why if self.mux.why else <int>R_LINK_LOST)
         return 0
 
     cdef int control_feed(self, const uint8_t* p, size_t n) except -1:
@@ -245,12 +253,18 @@ cdef class Carrier(MuxEvents):
 
     def close(self, str reason="link-lost"):
         """Send what is queued with a go-away, then close; streams that run are reset with `reason`."""
-        if self.lost:
+        if self.lost or self.why:
             return
+        self.draining = True               # no request is sent this way any more
+        self.why = reason_number(reason)
         self.mux.goaway(0)
         self.flush()
-        self.why = reason_number(reason)
-        self.pipe.close()
+        if self.pipe is not None:
+            self.pipe.close()
+            # Who doesn't read would keep the link, and every stream on it, for as long as it likes.
+            if self.timer is not None:
+                self.timer.cancel()
+            self.timer = self.loop.call_later(LINK_CLOSE / 1000.0, self.abort, reason)
 
     def abort(self, str reason="link-lost"):
         """Close at once; streams that run are reset with `reason`."""

@@ -141,10 +141,14 @@ cpdef enum:
                                         # the link is closed
     MAX_HELD = 33554432                 # bytes that one paused stream may hold, above every receive
                                         # window; over it: buffer-full, the link is closed
+    MAX_RELAYED_REST = 256              # idle streams that a worker keeps for one link of another worker;
+                                        # over it: the one idle for longest is closed
     FLUSH_BLOCK = 65536                 # bytes of frames put together for one write; over it: another
                                         # write in the same turn
     LINK_NOTSENT = 131072               # bytes of a link's socket that the kernel has not sent yet; over
                                         # it: frames wait in the mux, where they are scheduled
+    LINK_CLOSE = 2000                   # milliseconds that a link which is being closed has to send what is
+                                        # queued; over it: it is cut
     LINK_TICK = 500                     # milliseconds between two looks of a link at the clock; over it:
                                         # a time-out is noticed that much later
     PING_TICKS = 20                     # ticks between two pings that measure a link; past them: a ping

@@ -366,6 +366,7 @@ cdef class Mux(StreamOwner):
     cdef int stream_resets(self, Stream s) except -1:
         s.user = None
         if self.over:
+            s.flags |= F_RESET_HELD                  # lost() must not tell who gave it up
             return 0
         if s.flags & F_OURS and not s.flags & (F_SYN_DUE | F_ACKED):
             # §6: a SYN and its RST never arrive together, so an honest end can't look like J07.
@@ -608,6 +609,8 @@ cdef class Mux(StreamOwner):
         cdef list slots = self.roster.slots
         cdef Stream s
         cdef object first = None
+        if events is None:                           # again, or from inside: who is still to be told will be
+            return 0
         self.over = True
         self.events = self.body = None
         self.control.clear()
@@ -616,7 +619,7 @@ cdef class Mux(StreamOwner):
                 continue
             self.forget(s)
             try:
-                if events is not None and not s.flags & F_RESET_HELD:
+                if not s.flags & F_RESET_HELD:
                     events.on_reset(s, self.why if self.why else <int>R_LINK_LOST)
             except Exception as error:               # the others must hear of it all the same
                 first = first or error

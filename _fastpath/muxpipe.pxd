@@ -1,11 +1,11 @@
 """One mux stream behind the Pipe interface: what comes before its payload, and back-pressure both ways."""
 
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint32_t
 
 from _fastpath.buffer cimport Buffer
 from _fastpath.carrier cimport Carrier, StreamPipe
 from _fastpath.endpoint cimport Receiver
-from _fastpath.stream cimport Stream
+from _fastpath.stream cimport Ring, Stream
 
 
 cdef enum Waiting:           # what must come on a stream before its payload
@@ -17,6 +17,8 @@ cdef enum Waiting:           # what must come on a stream before its payload
 cdef class Way:
     """Where a stream leads beyond its carrier: a link in another worker."""
     cdef bint closed                                   # nothing new may go there
+    cdef Ring resting                                  # pipes to there that wait in a pool, idle for longest first
+    cdef uint32_t rests                                # how many
 
 
 cdef class Asked:
@@ -41,12 +43,15 @@ cdef class MuxPipe(StreamPipe):
     cdef bint finished                                 # the receiver had its last call
     cdef bint turn_planned
     cdef Way way                                       # of a relayed stream; else None
+    cdef Ring resting                                  # in Carrier.resting while it waits in a pool
+    cdef Ring resting_far                              # in Way.resting
     cdef Asked asked                                   # who takes the stream header, at the accepting end; else None
     cdef int hand_up(self) except -1
     cdef int preface(self) except -1
     cdef int refused(self, bytes text) except -1
     cdef int settle(self) except -1
     cdef int plan_turn(self) except -1
+    cdef void wake(self) noexcept                      # it is used again, or gone
 
 
 cdef MuxPipe pipe_new(Carrier carrier, Stream s, int waiting)

@@ -8,8 +8,9 @@ from _fastpath.endpoint cimport now_us
 from _fastpath.errors cimport (
     R_INTERNAL, R_LINK_GOAWAY, R_LINK_PROTOCOL, R_STREAM_RESET, R_TUNNEL_STREAMS, raise_wire,
 )
-from _fastpath.limits cimport MAX_HELD, MAX_STREAM_HEADER, MAX_STREAMS
+from _fastpath.limits cimport MAX_HELD, MAX_RELAYED_REST, MAX_STREAM_HEADER, MAX_STREAMS
 from _fastpath.slice cimport Slice
+from _fastpath.stream cimport Stream, ring_clear, ring_init, ring_linked, ring_push, ring_unlink
 
 import logging
 
@@ -29,7 +30,11 @@ cdef frozenset REFUSALS = frozenset((
 
 @cython.final
 cdef class Way:
-    pass
+    def __cinit__(self):
+        ring_init(&self.resting, NULL)
+
+    def __dealloc__(self):
+        ring_clear(&self.resting)
 
 
 cdef class Asked:
@@ -39,6 +44,14 @@ cdef class Asked:
 
 @cython.final
 cdef class MuxPipe(StreamPipe):
+    def __cinit__(self):
+        ring_init(&self.resting, <void*>self)
+        ring_init(&self.resting_far, <void*>self)
+
+    def __dealloc__(self):
+        ring_unlink(&self.resting)
+        ring_unlink(&self.resting_far)
+
     # -- the stream calls us -----------------------------------------------------------------------
 
     cdef int feed(self, const uint8_t* p, size_t n) except -1:
@@ -182,6 +195,7 @@ cdef class MuxPipe(StreamPipe):
         cdef Receiver receiver = self.receiver
         if self.finished:
             return 0
+        self.wake()
         self.finished = True
         self.closing = True
         self.receiver = None
@@ -204,6 +218,8 @@ cdef class MuxPipe(StreamPipe):
     cdef int write(self, const uint8_t* p, size_t n) except -1:
         if n == 0 or self.closing or self.ending or not self.stream.open_for_write():
             return 0
+        if ring_linked(&self.resting):
+            self.wake()
         return self.stream.write(p, n)
 
     cdef size_t queued(self) noexcept:
@@ -250,6 +266,28 @@ cdef class MuxPipe(StreamPipe):
             self.stream.reset()
         return self.finish(reason)
 
+    cdef int rest(self) except -1:
+        """Wait in a pool: when the link has no place left, who rests for longest is closed to make one."""
+        cdef Way way = self.way
+        if self.finished or self.closing:
+            return 0
+        ring_push(&self.carrier.resting, &self.resting)
+        if way is None:
+            return 0
+        # The other worker can't see which of its streams wait in a pool here: we keep few.
+        if not ring_linked(&self.resting_far):
+            way.rests += 1
+        ring_push(&way.resting, &self.resting_far)
+        if way.rests > MAX_RELAYED_REST:
+            return (<MuxPipe>way.resting.next.stream).abort(0)
+        return 0
+
+    cdef void wake(self) noexcept:
+        ring_unlink(&self.resting)
+        if ring_linked(&self.resting_far):
+            ring_unlink(&self.resting_far)
+            self.way.rests -= 1
+
     cdef bint alive(self) noexcept:
         # Asked by pools: a link that drains serves what runs on it and is kept for nothing new.
         return (not self.closing and not self.saw_end and not self.carrier.draining
@@ -274,6 +312,9 @@ cdef MuxPipe stream_open(Carrier carrier, bytes header, Receiver receiver):
     cdef size_t n = len(header)
     if carrier.lost or carrier.draining:
         raise_wire(-<int>R_LINK_GOAWAY, "no new streams on this link")
+    while (carrier.streams >= MAX_STREAMS - 1 or carrier.mux.roster.live >= MAX_STREAMS) and \
+            ring_linked(&carrier.resting):
+        (<MuxPipe>carrier.resting.next.stream).abort(0)
     if carrier.streams >= MAX_STREAMS - 1:
         raise_wire(-<int>R_TUNNEL_STREAMS, "the link carries as many streams as it may")
     s = carrier.mux.open(now_us())

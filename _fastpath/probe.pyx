@@ -58,6 +58,10 @@ cdef class Probe(Receiver):
         if self.pipe is not None:
             self.pipe.abort(R_STREAM_RESET)
 
+    def rest(self):
+        """Wait as a stream in a pool does."""
+        self.pipe.rest()
+
     def pause(self):
         self.pipe.pause()
 

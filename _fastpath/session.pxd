@@ -13,7 +13,9 @@ cdef class Session(MuxEvents):
     cdef readonly list events
     cdef readonly int outputs                  # how often on_output was called
     cdef public bint hold                      # True: received bytes are not consumed by themselves
+    cdef public object react                   # called with each event as it happens, or None
     cdef public bint claim                     # True: streams of the other side are accepted as they come
+    cdef int tell(self, tuple event) except -1
 
 
 cdef class Answering(MuxEvents):

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import Any
 
 from _fastpath.muxevents import MuxEvents
@@ -9,6 +10,7 @@ class Session(MuxEvents):
     events: list[tuple[Any, ...]]
     outputs: int
     hold: bool
+    react: Callable[[tuple[Any, ...]], object] | None
     claim: bool
     def __init__(
         self, client: bool, accepts: int = 2, max_streams: int = 4096, now: int = 1

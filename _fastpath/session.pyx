@@ -17,43 +17,43 @@ cdef class Session(MuxEvents):
     def __init__(self, bint client, int accepts=ACCEPT_ANY, uint32_t max_streams=4096, uint64_t now=1) -> None:
         self.mux = mux_new(self, client, accepts, max_streams, now)
         self.known, self.events = {}, []
-        self.outputs, self.hold, self.claim = 0, False, True
+        self.outputs, self.hold, self.claim, self.react = 0, False, True, None
+
+    cdef int tell(self, tuple event) except -1:
+        self.events.append(event)
+        if self.react is not None:
+            self.react(event)
+        return 0
 
     cdef int on_open(self, Stream s) except -1:
         self.known[s.id] = s
         s.user = self                          # a cycle, as an owner would make one: closing must break it
-        self.events.append(("opened", s.id))
+        self.tell(("opened", s.id))
         return s.accept() if self.claim else 0
 
     cdef int on_data(self, Stream s, const uint8_t* p, size_t n) except -1:
-        self.events.append(("data", s.id, p[:n]))
+        self.tell(("data", s.id, p[:n]))
         return 0 if self.hold else s.consumed(n)
 
     cdef int on_end(self, Stream s) except -1:
-        self.events.append(("ended", s.id))
-        return 0
+        return self.tell(("ended", s.id))
 
     cdef int on_reset(self, Stream s, int reason) except -1:
-        self.events.append(("reset", s.id, reason_name(reason).decode()))
         del self.known[s.id]
-        return 0
+        return self.tell(("reset", s.id, reason_name(reason).decode()))
 
     cdef int on_closed(self, Stream s) except -1:
-        self.events.append(("closed", s.id))
         del self.known[s.id]
-        return 0
+        return self.tell(("closed", s.id))
 
     cdef int on_writable(self, Stream s) except -1:
-        self.events.append(("writable", s.id))
-        return 0
+        return self.tell(("writable", s.id))
 
     cdef int on_pong(self, uint64_t round_trip) except -1:
-        self.events.append(("pong", round_trip))
-        return 0
+        return self.tell(("pong", round_trip))
 
     cdef int on_goaway(self, uint32_t code) except -1:
-        self.events.append(("goaway", code))
-        return 0
+        return self.tell(("goaway", code))
 
     cdef int on_output(self) except -1:
         self.outputs += 1

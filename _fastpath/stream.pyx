@@ -25,13 +25,13 @@ cdef int LIVE = 0                    # Stream objects that exist: the tests asse
 
 cdef class StreamOwner:
     cdef int stream_sends(self, Stream s) except -1:
-        raise NotImplementedError
+        raise NotImplementedError                # unreachable: a Mux has its own
 
     cdef int stream_signals(self, Stream s) except -1:
-        raise NotImplementedError
+        raise NotImplementedError                # unreachable: a Mux has its own
 
     cdef int stream_resets(self, Stream s) except -1:
-        raise NotImplementedError
+        raise NotImplementedError                # unreachable: a Mux has its own
 
 
 @cython.final

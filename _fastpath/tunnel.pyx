@@ -7,7 +7,8 @@ from libc.string cimport memset
 from _fastpath.carrier cimport Carrier
 from _fastpath.endpoint cimport Pipe, Receiver, TcpPipe, TlsPipe, now_us
 from _fastpath.errors cimport (
-    R_LINK_ROLE, R_RELAY_REFUSED, R_TUNNEL_DOWN, R_TUNNEL_SERVICE_MISSING, R_TUNNEL_TABLE_UNKNOWN,
+    R_LINK_ROLE, R_RELAY_REFUSED, R_TUNNEL_DOWN, R_TUNNEL_SERVICE_MISSING, R_TUNNEL_STREAMS,
+    R_TUNNEL_TABLE_UNKNOWN,
 )
 from _fastpath.inbound cimport Inbound, inbound_new
 from _fastpath.limits cimport TABLE_KEPT
@@ -288,6 +289,7 @@ cdef class Links:
         cdef uint64_t score
         cdef uint64_t least = 0
         cdef bint up = False
+        cdef bint crowded = False
         memset(out, 0, sizeof(Service))
         if links is not None:
             for link in links:
@@ -295,6 +297,9 @@ cdef class Links:
                     continue
                 up = True
                 if link.table is None:
+                    continue
+                if link.crowded():
+                    crowded = True
                     continue
                 score = cost(link.round_trip, link.streams)
                 if best is None or score < least:
@@ -312,7 +317,10 @@ cdef class Links:
         if best_remote is not None:
             return self.fill(out, best_remote.table, host, path, best_remote.number, best_remote.tunnel,
                              best_remote.round_trip, True)
-        out.reason = R_TUNNEL_TABLE_UNKNOWN if up else R_TUNNEL_DOWN
+        if crowded:
+            out.reason = R_TUNNEL_STREAMS
+        else:
+            out.reason = R_TUNNEL_TABLE_UNKNOWN if up else R_TUNNEL_DOWN
         return 0
 
     cdef int fill(self, Service* out, Table table, Slice host, Slice path, uint64_t number, bytes tunnel,

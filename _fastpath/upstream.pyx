@@ -123,6 +123,8 @@ cdef class Target:
             return up.discard()
         up.pipe.resume()
         self.idle.append(up)
+        if self.kind == TARGET_STREAM:
+            up.pipe.rest()                # a link has only so many streams: there it may be closed to make room
         return 0
 
     cdef Upstream dial(self, UpstreamUser user, uint64_t timeout):

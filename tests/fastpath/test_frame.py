@@ -72,3 +72,8 @@ def test_what_is_accepted_is_written_the_same(data: bytes) -> None:
     except WireError:
         return
     assert frame.build(*fields) == data
+
+
+def test_a_header_that_is_not_whole() -> None:
+    with pytest.raises(ValueError, match="12 bytes"):
+        frame.parse(b"\0" * 11)

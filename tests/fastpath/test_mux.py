@@ -323,3 +323,68 @@ def test_ack_waits_for_room_but_never_for_long() -> None:
     mux.session.write(1, b"y" * 300_000)
     first = frame.parse(mux.session.fill(256)[:12])
     assert first[:3] == (DATA, ACK, 1)
+
+
+# -- owners that act inside of an event -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("cut", [0, 1, 7])
+def test_lost_inside_of_opened(cut: int) -> None:
+    """The owner closes the link because of what it sees: nothing of that stream is delivered."""
+    mux = Script(cut)
+    mux.session.react = lambda event: mux.session.lost() if event[0] == "opened" else None
+    mux.peer(DATA, SYN, 1, b"hello")
+    assert mux.events == [("opened", 1), ("reset", 1, "link-lost")]
+    assert mux.session.state()["live"] == 0
+
+
+def test_lost_inside_of_reset() -> None:
+    mux = Script()
+    mux.peer(DATA, SYN, 1, b"x").peer(DATA, SYN, 3, b"y")
+    mux.session.take()
+    mux.session.react = lambda event: mux.session.lost()
+    mux.peer(WINDOW, RST, 1)
+    assert mux.events == [("reset", 1, "stream-reset"), ("reset", 3, "link-lost")]
+
+
+def test_lost_inside_of_writable_tells_nobody_twice() -> None:
+    mux = Script(client=True)
+    for stream in (mux.session.open(mux.now), mux.session.open(mux.now)):
+        mux.session.write(stream, b"x" * (limits.STREAM_HIGH_WATER + 1))
+        assert mux.session.full(stream)
+    mux.session.react = lambda event: mux.session.lost()
+    mux.session.fill(1 << 20)
+    assert mux.events == [
+        ("writable", 1), ("reset", 1, "link-lost"), ("reset", 3, "link-lost"),
+    ]  # fmt: skip
+
+
+def test_an_owner_that_fails_while_the_link_ends_stops_no_other_from_hearing() -> None:
+    mux = Script()
+    mux.peer(DATA, SYN, 1, b"x").peer(DATA, SYN, 3, b"y").peer(DATA, SYN, 5, b"z")
+    mux.session.take()
+
+    def fail(event: tuple[object, ...]) -> None:
+        raise LookupError(event[1])
+
+    mux.session.react = fail
+    with pytest.raises(LookupError, match="1"):
+        mux.session.lost()
+    assert mux.events == [("reset", n, "link-lost") for n in (1, 3, 5)]
+    assert mux.session.state()["live"] == 0
+
+
+def test_writing_and_resetting_between_the_failure_and_the_loss() -> None:
+    """Nothing is queued any more, and who gave a stream up hears no more of it."""
+    mux = Script()
+    mux.peer(DATA, SYN, 1, b"x").peer(DATA, SYN, 3, b"y")
+    with pytest.raises(WireError):
+        mux.raw(b"\xff" * 12)
+    assert mux.sent[-1:] == [(GOAWAY, 0, 0, 1)]
+    mux.session.take()
+    mux.session.write(1, b"late")
+    mux.session.end(1)
+    mux.session.reset(3)
+    assert mux.sent == []
+    mux.session.lost()
+    assert mux.events == [("reset", 1, "link-protocol")]

@@ -146,3 +146,22 @@ def test_the_clock_never_goes_back() -> None:
     mux.session.ping(1)
     mux.session.feed(frame.build(PING, ACK, 0, 1), mux.now + 10)
     assert ("pong", 10) in mux.events
+
+
+def test_the_deadline_is_the_soonest_of_all() -> None:
+    mux = Script()
+    begun = mux.now
+    mux.peer(DATA, SYN | FIN, 1, b"x")
+    assert mux.session.deadline() == begun + limits.PING_IDLE * 1000
+    keep_alive(mux, limits.HALF_CLOSED // 1000 - 1)
+    assert mux.session.deadline() == begun + limits.HALF_CLOSED * 1000
+
+
+def test_the_deadline_of_a_reset_that_waits() -> None:
+    mux = Script(client=True)
+    one = mux.session.open(mux.now)
+    mux.sent  # noqa: B018
+    begun = mux.now
+    mux.session.reset(one)
+    keep_alive(mux, limits.RESET_HELD // 1000 - 1)
+    assert mux.session.deadline() == begun + limits.RESET_HELD * 1000

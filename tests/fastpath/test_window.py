@@ -8,6 +8,8 @@ from tests.kit.mux_script import (
     ACK,
     DATA,
     FIN,
+    PING,
+    SECOND,
     SYN,
     WINDOW,
     WINDOW_SIZE,
@@ -189,3 +191,27 @@ def test_a_link_whose_windows_are_all_shut_holds_little() -> None:
             mux.session.write(stream, b"x" * 16384)
     queued = mux.session.state()["link_queued"]
     assert queued <= limits.LINK_HIGH_WATER + 200 * (limits.STREAM_LOW_WATER + 16384)
+
+
+def test_an_update_that_a_smaller_window_made_needless_is_not_sent() -> None:
+    """It was worth sending; then the window halved, and what is granted already is enough."""
+    mux = Script()
+    mux.session.hold = True
+    half = WINDOW_SIZE // 2
+    mux.peer(WINDOW, SYN, 1)
+    mux.session.ping(mux.now)
+    mux.now += 1000
+    mux.peer(PING, ACK, 0, 1)
+    mux.peer(DATA, 0, 1, b"x" * half)  # within two round trips: it doubles
+    assert mux.session.stream(1)["window"] == 2 * WINDOW_SIZE
+    late = 28 * 1024  # counts towards the next look at the pace
+    mux.peer(DATA, 0, 1, b"x" * late)
+    mux.session.consumed(1, half + late)
+    assert mux.sent_streams == [(WINDOW, ACK, 1, WINDOW_SIZE + half + late)]
+    mux.now += 10_000  # neither quick nor slow
+    mux.peer(DATA, 0, 1, b"x" * (WINDOW_SIZE - late)).peer(DATA, 0, 1, b"x" * late)
+    mux.session.consumed(1, WINDOW_SIZE)  # half of the window: an update is due
+    mux.now += 2 * SECOND
+    mux.peer(DATA, 0, 1, b"x" * (WINDOW_SIZE - late))  # half of it took ages: it halves
+    assert mux.session.stream(1)["window"] == WINDOW_SIZE
+    assert mux.sent_streams == []

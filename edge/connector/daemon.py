@@ -233,10 +233,11 @@ class Daemon:
         if self._renewal_key is None:
             return
         key, self._renewal_key = self._renewal_key, None
-        anchors = message.anchors.decode() if message.anchors else self.credentials.anchors
         try:
+            anchors = message.anchors.decode() if message.anchors else self.credentials.anchors
             self.identity = identity(anchors, message.certificate, key)
-        except CredentialsRefused as error:  # the answer to an earlier key, say
+        except (CredentialsRefused, UnicodeDecodeError) as error:
+            # the answer to an earlier key, say
             log.warning("the renewed link certificate is not usable, the old one stays: %s", error)
             return
         self._pin(anchors)

@@ -108,8 +108,11 @@ async def enrol(
         raise EnrolmentFailed("the edge didn't answer the certificate request") from None
     finally:
         link.abort("link-goaway")
-    anchors = answer.anchors.decode() if answer.anchors else credentials.anchors
-    return identity(anchors, answer.certificate, private), anchors
+    try:
+        anchors = answer.anchors.decode() if answer.anchors else credentials.anchors
+        return identity(anchors, answer.certificate, private), anchors
+    except (CredentialsRefused, UnicodeDecodeError) as error:
+        raise EnrolmentFailed(f"the edge's certificate is not usable: {error}") from None
 
 
 def identity(anchors: str, certificate: bytes, key: bytes) -> LinkIdentity:

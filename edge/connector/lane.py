@@ -34,6 +34,8 @@ REDIALS = 8  # dials in a row that look for a worker without a link
 REDIAL_APART = 0.1  # seconds between two of them, at random up to this
 ANSWER_TIMEOUT = 10.0  # seconds that the edge has to answer register
 LONGEST = 2.0**MAX_EXPONENT
+SETTLED = 1.0  # seconds that a link was up; before that, “leave” is no reason to hurry
+MAX_GRACE = 300.0  # seconds that the edge may ask a link to stay for the streams on it
 
 
 class LaneFailed(Exception):
@@ -87,6 +89,7 @@ class Lane:
         self._failures = 0
         self._redials = 0
         self._hurry = asyncio.Event()
+        self._up_since = 0.0  # monotonic
 
     # -- the life of a lane ------------------------------------------------------------------------
 
@@ -110,6 +113,7 @@ class Lane:
         self._answer = asyncio.get_running_loop().create_future()
         self.link = link
         link.begin(pipe)
+        self._up_since = time.monotonic()
         link.send(
             pack(
                 wire.Register(
@@ -131,11 +135,12 @@ class Lane:
         except asyncio.CancelledError:
             link.abort("draining")
             raise
-        await self._stay(link)
+        if self.link is not link or self.accepted is None:
+            # what accepted us sent us away or closed in the same breath
+            raise LaneFailed(f"accepted, and at once {self.last_loss or 'lost'}")
+        await self._stay(link, self.accepted)
 
-    async def _stay(self, link: DialledLink) -> None:
-        accepted = self.accepted
-        assert accepted is not None
+    async def _stay(self, link: DialledLink, accepted: wire.Accepted) -> None:
         if not self.house.covers_new(self, accepted.slot, accepted.slots):
             self._redials += 1
             if self._redials <= REDIALS:
@@ -145,13 +150,14 @@ class Lane:
                 self._hurry.set()
                 return
         self._redials = 0
-        self._failures = 0
         log.info(
             "link %d is up (worker %d of %d)", self.number, accepted.slot + 1, accepted.slots
         )
         self.announce()
         link.ping()
         await self._over.wait()
+        if time.monotonic() - self._up_since >= SETTLED:
+            self._failures = 0
         if not self.leaving:
             log.warning("link %d lost: %s", self.number, self.last_loss)
 
@@ -220,7 +226,11 @@ class Lane:
         elif isinstance(message, wire.Certificate):
             self.house.certified(message)
         elif isinstance(message, wire.Drain):
-            self.depart()  # the edge is stopping
+            self.depart(sent_away=True)  # the edge is stopping
+            # It closes the link when the streams have ended; we do when it doesn't.
+            asyncio.get_running_loop().call_later(
+                min(max(message.seconds, 0.0), MAX_GRACE) + 5.0, link.close, "link-goaway"
+            )
 
     def stream(self, link: DialledLink, inbound: Inbound) -> None:
         """Serve a stream that the edge opened."""
@@ -271,7 +281,7 @@ class Lane:
         old.send(pack(wire.Drain(grace, "moved")))
         asyncio.get_running_loop().call_later(grace, old.close, "link-goaway")
 
-    def depart(self) -> None:
+    def depart(self, sent_away: bool = False) -> None:
         """Let the streams end on the old link, and dial another one at once."""
         if self.link is None:
             return
@@ -280,7 +290,10 @@ class Lane:
         self.accepted = None
         self.acknowledged = 0
         self.last_loss = "draining"
-        self._hurry.set()
+        if sent_away and time.monotonic() - self._up_since < SETTLED:
+            self._failures += 1  # an edge that sends everybody away would be dialled in a loop
+        else:
+            self._hurry.set()
         self._over.set()
         self.house.changed()
 

@@ -10,6 +10,7 @@ from edge.connector.ingress import Rule
 from edge.connector.origin import Target, build_target
 
 KEPT = 60.0  # seconds that a replaced table still serves streams that name it
+MOST_KEPT = 100  # replaced tables; over it: the oldest serves no more
 
 
 class NotInTable(LookupError):
@@ -58,6 +59,8 @@ class Tables:
         self._kept = {
             version: one for version, one in self._kept.items() if not one.until or one.until > now
         }
+        while len(self._kept) > MOST_KEPT:
+            del self._kept[min(self._kept)]
         self._kept[fresh.version] = fresh
         self.current = fresh
         return fresh

@@ -30,6 +30,7 @@ class Peer:
     minute: float = 0.0  # when the counts below began, monotonic
     tables: int = 0
     certificates: int = 0
+    refused: bool = False  # told so; nothing that it says counts any more
 
     def over_rate(self, now: float, message: wire.Message) -> bool:
         """Count what costs the edge work; True when it is too much for one minute."""

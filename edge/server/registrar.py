@@ -82,6 +82,8 @@ class Registrar:
 
     def message(self, link: Link, body: bytes) -> None:
         """Take one message of a connector; a broken one closes its link and nothing else."""
+        if link.user.refused:
+            return  # a flood would cost a log line, an event and an answer for each of its messages
         try:
             message = unpack(body)
             if message is not None:
@@ -295,6 +297,9 @@ class Registrar:
 
     def _refuse(self, link: Link, refusal: wire.Refused) -> None:
         peer: Peer = link.user
+        if peer.refused:
+            return
+        peer.refused = True
         log.warning("link %d from %s refused: %s", link.number, peer.source, refusal.reason)
         link.send(pack(refusal))
         self.audit(

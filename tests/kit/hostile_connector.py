@@ -36,7 +36,12 @@ class Hostile:
         self.messages: list[wire.Message | None] = []
         self.refusal: wire.Refused | None = None
         self.lost = False
+        self.answers = b""  # to each stream that the edge opens, as soon as it does
+        self.pongs = 0
+        self.resets: set[int] = set()
         self._control = b""
+        self._reads = asyncio.Event()
+        self._reads.set()
 
     def raw(self, data: bytes) -> "Hostile":
         """Write bytes as they are."""
@@ -47,13 +52,24 @@ class Hostile:
         """Send a control message on stream 1."""
         return self.raw(frame(DATA, flags, 1, pack(message)))
 
+    def stop_reading(self) -> None:
+        """Leave what comes in the socket, for ever."""
+        self._reads.clear()
+
     async def listen(self) -> None:
         """Take frames until the link is gone."""
         try:
             while True:
+                await self._reads.wait()
                 kind, flags, stream, length = _HEADER.unpack(await self.reader.readexactly(12))[1:]
                 if kind == PING and flags & SYN:
                     self.raw(frame(PING, ACK, 0, length=length))
+                if kind == PING and flags & ACK:
+                    self.pongs += 1
+                if flags & RST:
+                    self.resets.add(stream)
+                if flags & SYN and stream and self.answers:
+                    self.raw(frame(DATA, ACK, stream, self.answers))
                 if kind == DATA:
                     self._data(stream, await self.reader.readexactly(length))
         except (OSError, asyncio.IncompleteReadError):

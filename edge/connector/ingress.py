@@ -6,6 +6,7 @@ weaken a check is an error when we don't do what it says; a harmless one is a wa
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -177,6 +178,13 @@ def _settings(document: Map, path: Path, complain: Complain) -> Settings:
     if "links" in document and "ha-connections" in document:
         complain(document.keys_at["ha-connections"], "the same as “links”: write one", "error")
     links = get.number("links", 0, 1, 64) or get.number("ha-connections", 4, 1, 64)
+    metrics = get.address("metrics")
+    if metrics is not None and not _loopback(metrics[0]):
+        complain(
+            document.values_at["metrics"],
+            f"/ready and /metrics are for this machine, {metrics[0]} is for others too",
+            "warning",
+        )
     credentials = get.text("credentials-file")
     logfile = get.text("logfile")
     return Settings(
@@ -184,7 +192,7 @@ def _settings(document: Map, path: Path, complain: Complain) -> Settings:
         tunnel=get.text("tunnel"),
         credentials_file=_near(path, credentials),
         rules=_rules(document, defaults, path, complain),
-        metrics=get.address("metrics"),
+        metrics=metrics,
         loglevel=get.choice("loglevel", "info", ("debug", "info", "warn", "error", "fatal")),
         logfile=_near(path, logfile),
         grace=get.duration("grace-period", 30.0, 180.0),
@@ -193,6 +201,13 @@ def _settings(document: Map, path: Path, complain: Complain) -> Settings:
         allow=_allow(document, complain),
         defaults=defaults,
     )
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _near(path: Path, name: str) -> Path | None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import json
 import logging
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -56,9 +58,12 @@ class Monitor:
             async with asyncio.timeout(TIMEOUT):
                 head = await reader.readuntil(b"\r\n\r\n")
                 method, target, *_ = [*head.split(b"\r\n", 1)[0].split(b" "), b"", b""]
-                status, kind, body = self.page(
-                    method.decode("latin-1"), target.decode("latin-1").partition("?")[0]
-                )
+                if _known_host(head):
+                    status, kind, body = self.page(
+                        method.decode("latin-1"), target.decode("latin-1").partition("?")[0]
+                    )
+                else:
+                    status, kind, body = "421 Misdirected Request", "text/plain", b""
                 writer.write(
                     f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
                     "Cache-Control: no-store\r\nConnection: close\r\n\r\n".encode()
@@ -119,6 +124,24 @@ class Monitor:
                     )
                     lines.append(f'sekisho_connector_{name}{{link="{lane.number}"}} {value:g}')
         return "\n".join(lines) + "\n"
+
+
+def _known_host(head: bytes) -> bool:
+    """Return True for one Host that is an address or localhost.
+
+    A page on a stranger's name that was rebound to 127.0.0.1 sends that name (Z01, Z09)."""
+    hosts = re.findall(rb"(?im)^host[ \t]*:[ \t]*([^\r\n]*?)[ \t]*\r?$", head)
+    if len(hosts) != 1:
+        return False
+    text = hosts[0].decode("latin-1").lower()
+    name = text[1 : text.find("]")] if text.startswith("[") else text.partition(":")[0]
+    if name == "localhost":
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _metric(name: str, kind: str, text: str, value: float) -> list[str]:

@@ -32,7 +32,7 @@ from edge.server.listener import ListenError, bind_unix
 from edge.server.master import EX_REFUSED
 from edge.server.monitor import Reading, Readings, build_monitor
 from edge.server.operations import NodeOperations
-from edge.server.plan import Plan, inherited_plan
+from edge.server.plan import Plan, connectors_dial, inherited_plan
 from edge.server.publish import Outcome, Publisher
 from edge.server.tickets import ticket_keys
 from edge.server.web import OnceConfigured, WebServer
@@ -143,14 +143,9 @@ class Control:
     def _tunnel_addresses(self) -> tuple[str, list[str]]:
         """Return (server name, addresses) for new credentials."""
         name = f"tunnel.{self.assembly.current_world().auth_domain}"
-        mine = [one for one in self.plan.listeners if one.kind == "tunnel"] or [
-            one for one in self.plan.listeners if one.kind == "tls"
-        ]
-        addresses = []
-        for one in mine:
-            host = name if one.host in ("0.0.0.0", "::", "") else one.host  # noqa: S104
-            addresses.append(f"[{host}]:{one.port}" if ":" in host else f"{host}:{one.port}")
-        return name, list(dict.fromkeys(addresses)) or [f"{name}:443"]
+        loaded = self.assembly.loaded
+        mapped = loaded.config.public_port if loaded and loaded.config else None
+        return name, connectors_dial(name, self.plan.listeners, mapped)
 
     async def _keep_tunnel_files(self) -> None:
         """Bring the tunnel's certificate to where workers read it; renew it when it is due."""

@@ -5,7 +5,7 @@ the master; the master hands each child the same with the child's own part. Noth
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -89,3 +89,18 @@ def inherited_plan(environ: Mapping[str, str] = os.environ) -> Plan:
     fd = int(environ[PLAN_FD])
     with open(fd, "rb") as file:
         return Plan.decode(file.read())
+
+
+def connectors_dial(name: str, listeners: Sequence[Listener], public_port: int | None) -> list[str]:
+    """Return host:port of each place where connectors reach us: what new credentials name.
+
+    A listener of theirs alone is dialled where it listens; `public_port` is what `listen` is
+    mapped to in front of us."""
+    mine = [(one.host, one.port) for one in listeners if one.kind == "tunnel"] or [
+        (one.host, public_port or one.port) for one in listeners if one.kind == "tls"
+    ]
+    addresses = []
+    for listens, port in mine:
+        host = name if listens in ("0.0.0.0", "::", "") else listens  # noqa: S104
+        addresses.append(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+    return list(dict.fromkeys(addresses)) or [f"{name}:443"]

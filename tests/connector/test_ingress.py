@@ -228,3 +228,14 @@ def test_addresses() -> None:
     assert [split_address(one) for one in ("a", "a:", ":1", "a:70000", "::1:5", "a@b:1")] == [
         None
     ] * 6
+
+
+@pytest.mark.parametrize(
+    ("address", "warned"),
+    [("127.0.0.1:1", False), ("localhost:1", False), ("[::1]:1", False), ("0.0.0.0:1", True)],
+)
+def test_monitor_for_others_is_a_warning(address: str, warned: bool) -> None:
+    found = read(f"metrics: '{address}'\ningress:\n- service: http://a\n")
+    assert found.settings is not None
+    told = [str(one) for one in found.problems]
+    assert [("/ready and /metrics are for this machine" in one) for one in told] == [True] * warned

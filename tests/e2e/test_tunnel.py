@@ -20,6 +20,7 @@ demo: true
 plain: ["127.0.0.1:{port}"]
 tunnel_listen: ["127.0.0.1:{tunnel}"]
 workers: 2
+monitor: 127.0.0.1:{watch}
 access_log: {folder}/access.log
 identity_providers: [{{name: One-time PIN, type: onetimepin}}]
 mail: {{server: "smtp://127.0.0.1:1", from: "access@sekisho.localhost"}}
@@ -37,8 +38,9 @@ applications:
 class Office:
     """The edge, its connector and the origin behind it."""
 
-    def __init__(self, edge: EdgeProcess, folder: Path, port: int) -> None:
+    def __init__(self, edge: EdgeProcess, folder: Path, port: int, watch: int) -> None:
         self.edge, self.folder, self.port = edge, folder, port
+        self.watch = watch  # the edge's own monitor
         self.origin = RecordingOrigin()
         self.monitor = free_port()
         self.connector: subprocess.Popen[bytes] | None = None
@@ -74,6 +76,14 @@ class Office:
         except OSError:
             return 0, {}
 
+    def metrics(self) -> dict[str, float]:
+        """What the connector's /metrics says, without the common prefix."""
+        session = http.client.HTTPConnection("127.0.0.1", self.monitor, timeout=2)
+        session.request("GET", "/metrics")
+        lines = session.getresponse().read().decode().splitlines()
+        pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+        return {name.removeprefix("sekisho_connector_"): float(value) for name, value in pairs}
+
     def get(self, host: str = "wiki", path: str = "/") -> tuple[int, bytes]:
         session = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         session.request("GET", path, headers={"Host": f"{host}.sekisho.localhost:{self.port}"})
@@ -90,10 +100,10 @@ class Office:
 @pytest.fixture(scope="module")
 def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
     folder = tmp_path_factory.mktemp("tunnel")
-    port, tunnel = free_port(), free_port()
-    text = CONFIG.format(port=port, tunnel=tunnel, folder=folder)
+    port, tunnel, watch = free_port(), free_port(), free_port()
+    text = CONFIG.format(port=port, tunnel=tunnel, folder=folder, watch=watch)
     with edge_process(text, folder) as edge:
-        found = Office(edge, folder, port)
+        found = Office(edge, folder, port, watch)
         try:
             found.admin("create", "office", "--credentials-file", str(folder / "office.json"))
             found.run()
@@ -178,6 +188,35 @@ def test_log_line_names_the_link_s_round_trip_and_the_connector_shows_no_key(off
 def test_ready_and_metrics(office: Office) -> None:
     status, body = office.ready()
     assert (status, body["readyConnections"]) == (200, 4)
+    before = office.metrics()
+    assert (before["links_ready"], before["links_wanted"], before["table_version"]) == (4, 4, 1)
+    assert before["reload_errors_total"] == 0
+    assert {f'link_streams{{link="{n}"}}' for n in range(4)} <= before.keys()
+    office.connector.send_signal(signal.SIGHUP) if office.connector else None
+    wait_until(lambda: office.metrics()["reloads_total"] == before["reloads_total"] + 1, 5)
+    assert office.get()[0] == 200
+    assert office.metrics()["streams_total"] >= 1
+
+
+def test_Z01_the_connector_s_monitor_wants_its_own_host(office: Office) -> None:
+    for host in ("evil.test", f"evil.test:{office.monitor}", ""):
+        session = http.client.HTTPConnection("127.0.0.1", office.monitor, timeout=2)
+        session.request("GET", "/metrics", headers={"Host": host})
+        answer = session.getresponse()
+        assert (answer.status, answer.read()) == (421, b"")
+
+
+def test_edge_is_not_ready_while_a_worker_is_missing(office: Office) -> None:
+    def ready() -> int:
+        session = http.client.HTTPConnection("127.0.0.1", office.watch, timeout=5)
+        session.request("GET", "/ready")
+        return session.getresponse().status
+
+    assert ready() == 200
+    office.edge.kill("worker 1")
+    wait_until(lambda: ready() == 503, 3)
+    wait_until(lambda: ready() == 200, 15)
+    wait_until(lambda: office.ready()[1].get("readyConnections") == 4, 15)
 
 
 def test_list_and_info_show_what_is_there(office: Office) -> None:

@@ -110,7 +110,7 @@ cdef class FactSet:
         self.n_facts = <uint32_t>(len(group_list) + len(amr_list) + len(pairs))
         self.facts = <Fact*>calloc(self.n_facts if self.n_facts else 1, sizeof(Fact))
         if self.facts == NULL:
-            raise MemoryError()
+            raise MemoryError()          # unreachable: nothing here makes an allocation fail
         text = <const uint8_t*>self.blob
         # An address that can't be read is unknown rather than absent: no exclude may take it for somebody else's.
         p.email_state = state_of(email) if parts or not isinstance(email, str) else FACT_UNKNOWN

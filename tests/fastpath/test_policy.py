@@ -304,6 +304,21 @@ def test_service_tokens() -> None:
     assert decided(policies, ADA)[0] == "allow"
 
 
+def test_who_is_not_on_a_long_list() -> None:
+    """A long list has no sieve that would answer first: the search itself has to miss."""
+    lists = [
+        {"name": "people", "type": "email", "items": [f"p{n}@example.org" for n in range(1500)]},
+        {"name": "nets", "type": "ip", "items": [f"2001:db8:{n:x}::/64" for n in range(1500)]},
+    ]
+    people = [{"decision": "allow", "include": [{"email_list": "people"}]}]
+    assert decided(people, ADA, lists=lists)[0] == "deny"
+    assert decided(people, {**ADA, "email": "P1499@example.org"}, lists=lists)[0] == "allow"
+    nets = [{"decision": "bypass", "include": [{"ip_list": "nets"}]}]
+    assert decided(nets, {"ip": "10.1.2.3"}, lists=lists)[0] == "deny", "it holds no IPv4 at all"
+    assert decided(nets, {"ip": "2001:db8:5db::1"}, lists=lists)[0] == "bypass"
+    assert decided(nets, {"ip": "2001:db8:5dc::1"}, lists=lists)[0] == "deny"
+
+
 def test_groups_inside_groups() -> None:
     groups = [
         {"name": "a", "include": [{"email": "ada@example.com"}]},

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import logging
 import os
 import threading
 from collections.abc import Awaitable, Callable
@@ -10,20 +11,22 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from _fastpath.contexts import TicketKeys
 from _fastpath.snapshot import Snapshot
 from edge.config import InstallationKeys, Loaded, StoreObjects, Workshop
 from edge.config.compile import ConfigRefused
 from edge.control.pages import PAGE_HEADERS, prepared_pages
 from edge.identity.keys import KeyStore
 from edge.identity.world import World
-from edge.server.certificates import contexts_of, ends_of
+from edge.server.certificates import Pair, ends_of, forget_pairs, keep_pairs, pairs_of
+from edge.server.core import trial_core
 from edge.server.folder import newest
 from edge.server.outlook import world_of
 from edge.server.plan import Plan
 from edge.server.publish import Built, Refused
 from edge.server.start import restart_needed
 from edge.store import Store, StoreUnavailable
+
+log = logging.getLogger("sekisho.publish")
 
 T = TypeVar("T")
 AUTH_DOMAIN = "\0auth-domain"  # a name that no application can have: NUL is refused in names
@@ -42,7 +45,7 @@ class Compiled:
     data: bytes
     snapshot: Snapshot
     world: World
-    ends: dict[str, float]
+    pairs: list[Pair]
 
 
 class Assembly:
@@ -65,6 +68,7 @@ class Assembly:
         self.wall = wall
         # One thread, because a thread that has lowered its priority can't raise it again
         self._builder = ThreadPoolExecutor(1, "build", initializer=_give_way)
+        self._trial = trial_core()
         self.loaded: Loaded | None = None
         self.world: World | None = None
         self.certificate_ends: dict[str, float] = {}  # file -> unix time
@@ -94,7 +98,7 @@ class Assembly:
         try:
             objects = await self._objects()
         except StoreUnavailable as error:
-            raise Refused([f"the database can't be used: {error}"]) from error
+            raise Refused([f"the database can't be used: {error}"], passes=True) from error
         running = loaded
         try:
             made = await self._apart(lambda: self._compile(running, version, objects))
@@ -103,7 +107,8 @@ class Assembly:
 
         def adopt() -> None:
             self.loaded, self.world = running, made.world
-            self.certificate_ends = made.ends
+            self.certificate_ends = ends_of(made.pairs)
+            forget_pairs(self.plan.folder, made.pairs)
             applications = made.snapshot.settings["applications"]
             self.workshop.running(applications)
             self.auds = {one["id"]: aud for aud, one in applications.items()}
@@ -135,11 +140,17 @@ class Assembly:
         # What no worker could load is never written: neither bytes nor certificates
         snapshot = Snapshot(data)
         try:
-            contexts_of(snapshot.settings, self.plan.folder, TicketKeys())
-            ends = ends_of(snapshot.settings)
-        except ValueError as error:
+            pairs = pairs_of(snapshot.settings)
+        except (ValueError, OSError) as error:
             raise Refused([f"{self.plan.config}: {error}"]) from error
-        return Compiled(data, snapshot, world_of(loaded, snapshot, objects, keys), ends)
+        try:
+            self._trial.set_snapshot(snapshot)
+        except Exception as error:
+            log.error("a worker could not serve from it", exc_info=error)
+            raise Refused([f"{self.plan.config}: no worker could serve this: {error}"]) from error
+        # Before the snapshot that names them: a worker may die in between
+        keep_pairs(self.plan.folder, pairs)
+        return Compiled(data, snapshot, world_of(loaded, snapshot, objects, keys), pairs)
 
 
 def _pages(loaded: Loaded) -> dict[str, Any]:

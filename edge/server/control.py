@@ -41,12 +41,15 @@ from edge.store import Store, StoreRefused, StoreUnavailable
 EX_TEMPFAIL = 75
 BEAT = 1.0  # seconds between beats to workers and master
 WATCH = 1.0  # seconds between two looks at the configuration files
+AGAIN = 10.0  # seconds until a reload is tried again that failed for want of disk or database
 STAMP = 60.0  # seconds between two stamps of the clock
 HOURLY = 3600.0  # seconds between two looks at what falls due: keys, certificates
 ALARM_DAYS = 14  # of a certificate's life left, from which on the journal warns
 
 log = logging.getLogger("sekisho.control")
 
+# Causes by which the configuration is read; the others are events of their own
+_READS = ("start", "command", "signal", "file change")
 _SAID = ("kind", "reason", "source")  # keys of a tunnel's event that have a column of their own
 
 
@@ -173,6 +176,11 @@ class Control:
 
     def _on_outcome(self, outcome: Outcome) -> None:
         self.channel.send("status", status=self._status(outcome))
+        if outcome.cause in _READS or (outcome.cause == "another attempt" and outcome.ok):
+            self.desk.audit.record(
+                "reload", cause=outcome.cause, version=outcome.version, ok=outcome.ok,
+                errors=len(outcome.errors),
+            )
         if outcome.ok and self.servers:  # the auth domain, so the tunnel's name, may be new
             self.spawn(self._keep_tunnel_files(), "tunnel files")
 
@@ -216,12 +224,19 @@ class Control:
             await asyncio.sleep(STAMP)
 
     async def _watch(self) -> None:
+        loop, again = asyncio.get_running_loop(), 0.0
         while True:
             await asyncio.sleep(WATCH)
             changed = self.assembly.workshop.changed
+            last = self.publisher.last
+            if last is None or not last.passes:
+                again = loop.time() + AGAIN
             if await asyncio.to_thread(changed):
                 # A reload by command may have begun meanwhile, and reads the same change
                 await self.publisher.reload("file change", due=changed)
+            elif loop.time() >= again:
+                again = loop.time() + AGAIN
+                await self.publisher.reload("another attempt")
 
     async def _rotate(self) -> None:
         while True:
@@ -281,13 +296,29 @@ class Control:
         admin = build_admin(self.operations, routes(self.tunnels))
         await self._serve(admin, bind_unix(folder.admin_socket), "admin")
         if self.plan.monitor is not None:
-            sock = await _bind_monitor(self.plan.monitor)
-            await self._serve(build_monitor(self.readings), sock, "monitor")
+            await self._monitor(self.plan.monitor)
         self.spawn(self._stamp(), "clock stamp")
         self.spawn(self._watch(), "watch")
         self.spawn(self._rotate(), "key rotation")
         self.channel.send("status", status=self._status(outcome))
         self.channel.send("ready")
+
+    async def _monitor(self, address: str) -> None:
+        """Open the monitor; sign-in doesn't wait for a port that somebody took meanwhile."""
+        try:
+            sock = await _bind_monitor(address)
+        except ListenError as error:
+            if not self.plan.replaced:
+                raise
+            log.error("%s; tried again in %g s", error, AGAIN)
+
+            async def later() -> None:
+                await asyncio.sleep(AGAIN)
+                await self._monitor(address)
+
+            self.spawn(later(), "monitor")
+            return
+        await self._serve(build_monitor(self.readings), sock, "monitor")
 
     async def _serve(self, app: Any, sock: socket.socket, name: str) -> None:
         server = WebServer(app, sock, name=name)

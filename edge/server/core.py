@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from _fastpath.accesslog import AccessLog
-from _fastpath.contexts import TicketKeys, TlsContexts
+from _fastpath.contexts import TicketKeys
 from _fastpath.revocations import Revocations
 from _fastpath.snapshot import Snapshot
 from _fastpath.worker import WorkerCore
-from edge.server.certificates import contexts_of
+from edge.server.certificates import Contexts, contexts_of
 from edge.server.feed import Message
 from edge.server.plan import Listener
 from edge.server.refusals import Refusals
@@ -33,7 +33,7 @@ def open_snapshot(path: Path) -> Snapshot:
     return Snapshot.open(path)
 
 
-Prepared = tuple[Snapshot, TlsContexts]
+Prepared = tuple[Snapshot, Contexts]
 
 
 class FastCore:
@@ -67,7 +67,10 @@ class FastCore:
         self._stale: asyncio.TimerHandle | None = None
         self._asking: set[asyncio.Task[None]] = set()
         self.core.set_control(str(self.plan.folder.public_socket))
-        self.set_snapshot(self._with_contexts(snapshot))
+        self.bad_certificates = 0  # pairs on disk that can't be used: an older one is, or none
+        # A worker that has just begun has no old contexts to stay on: what can be had must do
+        made = contexts_of(snapshot.settings, self.plan.folder, self.tickets)
+        self.set_snapshot((snapshot, made))
         self.core.start()
 
     async def start(self) -> None:
@@ -121,12 +124,24 @@ class FastCore:
         return self._with_contexts(open_snapshot(path))
 
     def _with_contexts(self, snapshot: Snapshot) -> Prepared:
-        return snapshot, contexts_of(snapshot.settings, self.plan.folder, self.tickets)
+        """Return both, or raise ValueError where a name would lose its certificate."""
+        made = contexts_of(snapshot.settings, self.plan.folder, self.tickets)
+        if made.missing:
+            raise ValueError("; ".join(made.problems))
+        return snapshot, made
+
+    def _set_contexts(self, made: Contexts) -> None:
+        for problem in made.problems:
+            log.error("%s", problem)
+        for file in made.missing:
+            log.error("%s: its names get no certificate until it is mended", file)
+        self.core.set_tls(made.contexts)
+        self.bad_certificates = len(made.problems)
 
     def set_snapshot(self, prepared: Prepared) -> Snapshot:
-        snapshot, contexts = prepared
+        snapshot, made = prepared
         self.core.set_snapshot(snapshot)  # raises, and nothing has changed yet
-        self.core.set_tls(contexts)
+        self._set_contexts(made)
         self.snapshot = snapshot
         self.registrar.snapshot_changed()
         return snapshot
@@ -160,12 +175,12 @@ class FastCore:
     async def _reload_certificates(self) -> None:
         snapshot = self.snapshot
         try:
-            _, contexts = await asyncio.to_thread(self._with_contexts, snapshot)
+            _, made = await asyncio.to_thread(self._with_contexts, snapshot)
         except (ValueError, OSError) as error:
             log.error("certificates stay as they were: %s", error)
             return
         if snapshot is self.snapshot:  # else the swap that came between has read them too
-            self.core.set_tls(contexts)
+            self._set_contexts(made)
 
     def reopen_log(self) -> None:
         if self.log is not None:
@@ -175,6 +190,7 @@ class FastCore:
         counters = self.core.counters()
         counters["by_status"] = dict(zip(CLASSES, counters["by_status"], strict=True))
         counters["refusals_lost"] = self.refusals.lost
+        counters["bad_certificates"] = self.bad_certificates
         if self.log is not None:
             counters["log_written"] = self.log.written
             counters["log_dropped"] = self.log.dropped + self.log.lost
@@ -213,10 +229,22 @@ def build_core(snapshot: Snapshot, around: Surroundings) -> FastCore:
     return FastCore(snapshot, around)
 
 
+def trial_core() -> WorkerCore:
+    """Return a core that serves nobody: whether it takes a snapshot is what workers will say."""
+    return WorkerCore(cast(Any, None))
+
+
 def _access_log(target: str) -> AccessLog | None:
     if target == "off":
         return None
-    return AccessLog(sys.stderr.fileno() if target == "stderr" else target)
+    if target == "stderr":
+        return AccessLog(sys.stderr.fileno())
+    try:
+        return AccessLog(target)
+    except OSError as error:
+        # A full disk keeps nobody out
+        log.error("access log: %s; records are lost, and counted, until it can be opened", error)
+        return AccessLog(target, required=False)
 
 
 def _question(question: dict[str, Any]) -> Message:

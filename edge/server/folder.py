@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 KEEP = 2  # snapshots and revocation lists kept: the newest, and the one before for a torn disk
+KEEP_UNTAKEN = 16  # snapshots kept at most while no worker takes a newer one
 T = TypeVar("T")
 _NUMBERED = re.compile(r"(\d{1,20})\.(snapshot|msgpack)\Z")
 
@@ -109,6 +110,18 @@ def newest(folder: Path, read: Callable[[int, Path], T]) -> T | None:
 def prune(folder: Path, keep: int = KEEP) -> None:
     """Delete all but the newest `keep` numbered files."""
     for _, path in numbered(folder)[keep:]:
+        path.unlink(missing_ok=True)
+
+
+def prune_snapshots(folder: Path, taken: int) -> None:
+    """Delete what is older than the newest two that workers can start from.
+
+    `taken` is the newest version that a worker acknowledged. What came after it may be refused by
+    every worker, so it never makes what they run go away."""
+    files = numbered(folder)
+    for _, path in [one for one in files if one[0] <= taken][KEEP:]:
+        path.unlink(missing_ok=True)
+    for _, path in files[KEEP:-KEEP][: max(0, len(files) - KEEP_UNTAKEN)]:
         path.unlink(missing_ok=True)
 
 

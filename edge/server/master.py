@@ -201,36 +201,55 @@ class Master:
     # Children
 
     def _spawn(self, child: Child) -> None:
-        channel, theirs = Channel.pair()
+        """Start the process of a place; where the machine has no room for it now, try later."""
+        try:
+            self._fork(child)
+        except OSError as error:
+            # Too many open files, no process or memory to be had: what runs goes on meanwhile
+            child.deaths += 1
+            child.due = self.clock() + max(TURN, BRAKE[min(child.deaths - 1, len(BRAKE) - 1)])
+            log.error("%s can't be started: %s", child.name, error)
+
+    def _fork(self, child: Child) -> None:
         is_worker = child.slot >= 0
         plan = replace(
             self.plan, slot=child.slot,
             sockets=tuple(self.sockets.places) if is_worker else (),
             feed_fd=-1 if is_worker else self.feed.fileno(),
+            replaced=child is self.control and self.met_control,
         )
-        plan_fd = plan_file(plan)
-        passed = [theirs.fileno(), plan_fd]
-        passed += [place.fd for place in plan.sockets] if is_worker else [self.feed.fileno()]
-        environment = {
-            name: value for name, value in os.environ.items()
-            # the service manager talks to the master only
-            if not name.startswith(("LISTEN_", "WATCHDOG_")) and name != "NOTIFY_SOCKET"
-        }
-        environment |= {
-            PLAN_FD: str(plan_fd), CHANNEL_FD: str(theirs.fileno()), MASTER_PID: str(os.getpid()),
-        }
-        # -P: the working directory is no place to import from
-        child.process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-P", "-m", child.module],
-            stdin=subprocess.DEVNULL, pass_fds=passed, env=environment,
-        )
-        os.close(plan_fd)
-        theirs.close()
+        with contextlib.ExitStack() as passing:
+            channel, theirs = Channel.pair()
+            passing.callback(theirs.close)
+            failed = passing.enter_context(contextlib.ExitStack())
+            failed.callback(channel.close)
+            self.selector.register(
+                channel, selectors.EVENT_READ, lambda: self._on_message(child)
+            )
+            failed.callback(self.selector.unregister, channel)
+            plan_fd = plan_file(plan)
+            passing.callback(os.close, plan_fd)
+            passed = [theirs.fileno(), plan_fd]
+            passed += [place.fd for place in plan.sockets] if is_worker else [self.feed.fileno()]
+            environment = {
+                name: value for name, value in os.environ.items()
+                # the service manager talks to the master only
+                if not name.startswith(("LISTEN_", "WATCHDOG_")) and name != "NOTIFY_SOCKET"
+            }
+            environment |= {
+                PLAN_FD: str(plan_fd), CHANNEL_FD: str(theirs.fileno()),
+                MASTER_PID: str(os.getpid()),
+            }
+            # -P: the working directory is no place to import from
+            child.process = subprocess.Popen(  # noqa: S603
+                [sys.executable, "-P", "-m", child.module],
+                stdin=subprocess.DEVNULL, pass_fds=passed, env=environment,
+            )
+            failed.pop_all()
         child.channel = channel
         child.born = child.heard = self.clock()
         child.ready = child.let_go = False
         child.due = None
-        self.selector.register(channel, selectors.EVENT_READ, lambda: self._on_message(child))
 
     def _on_message(self, child: Child) -> None:
         if child.channel is None:

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 Number = int | float
 # Counters of a worker that go down as well as up; everything else only counts up
-GAUGES = frozenset({"connections", "busy", "links", "tokens"})
+GAUGES = frozenset({"connections", "busy", "links", "tokens", "bad_certificates"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,7 +101,6 @@ class NodeOperations:
         # The same as SIGHUP does: log files reopened, certificate files read again
         self.reopen()
         self.publisher.certificates_changed()
-        self.desk.audit.record("reload", version=outcome.version, ok=outcome.ok)
         answer = _outcome(outcome)
         if not outcome.ok:
             raise NotDone("the configuration has errors; nothing was changed", 422, **answer)

@@ -58,6 +58,7 @@ class Plan:
     # Set by the master for its children
     slot: int = -1
     feed_fd: int = -1
+    replaced: bool = False  # one before this process was ready; what it had may not be missing
     sockets: tuple[Inherited, ...] = field(default=())
 
     @property

@@ -4,6 +4,7 @@ Build everything, then store once: a snapshot that can't be built, or a file tha
 leaves the running one where it is, and says why."""
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import os
@@ -11,10 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import msgpack
-
 from edge.server.feed import FeedServer, Message, Peer
-from edge.server.folder import Folder, newest, numbered, prune, write_atomic
+from edge.server.folder import Folder, newest, numbered, prune_snapshots, write_atomic
+from edge.server.revoked import newest_revoked, write_revoked
 
 log = logging.getLogger("sekisho.publish")
 
@@ -22,9 +22,11 @@ log = logging.getLogger("sekisho.publish")
 class Refused(Exception):
     """What was to be published can't be built; every problem is a line of its own."""
 
-    def __init__(self, problems: list[str]) -> None:
+    def __init__(self, problems: list[str], *, passes: bool = False) -> None:
+        """`passes`: it isn't the configuration's fault, and may be over without a change to it."""
         super().__init__("; ".join(problems))
         self.problems = problems
+        self.passes = passes
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class Outcome:
     at: float  # wall clock
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    passes: bool = False  # what refused it may be over without a change: worth another attempt
 
     @property
     def ok(self) -> bool:
@@ -101,6 +104,8 @@ class Publisher:
         self._waking: set[asyncio.Task[None]] = set()
         self._revocations: list[Message] = []
         self._seq = 0
+        self._lacking = False  # the newest list on disk was damaged: the store knows what it held
+        self._taken = 0  # the newest version that a worker took: what a new one can start from
         self._load()
 
     def _load(self) -> None:
@@ -109,15 +114,15 @@ class Publisher:
         if found is not None:
             self.current = self._described(*found)
 
-        def read(number: int, path: Any) -> tuple[int, list[Message]]:
-            try:
-                return number, msgpack.unpackb(path.read_bytes())["entries"]
-            except (msgpack.UnpackException, KeyError, TypeError) as error:
-                raise ValueError(str(error)) from None
-
-        revocations = newest(self.folder.revocations, read)
+        revocations, problems = newest_revoked(self.folder.revocations)
+        for problem in problems:
+            log.error("a list of revocations can't be used: %s", problem)
+        self._lacking = bool(problems)
+        numbers = [number for number, _ in numbered(self.folder.revocations)]
         if revocations is not None:
-            self._seq, self._revocations = revocations
+            self._revocations = revocations[1]
+        # Never a number that a worker may have seen with another list
+        self._seq = max([0, *numbers])
 
     def _described(self, version: int, data: bytes) -> Current:
         path = self.folder.snapshots / f"{version}.snapshot"
@@ -147,7 +152,9 @@ class Publisher:
             except Exception as error:
                 # Also a mistake of ours: whatever it is, the old version stays and the next
                 # attempt is free to come
-                outcome = Outcome(self.version, cause, self.wall(), _problems(error))
+                passes = isinstance(error, OSError) or getattr(error, "passes", False)
+                problems = _problems(error)
+                outcome = Outcome(self.version, cause, self.wall(), problems, passes=passes)
             else:
                 built.adopt()
                 self.current = current
@@ -161,7 +168,7 @@ class Publisher:
     def _write_snapshot(self, version: int, data: bytes) -> Current:
         current = self._described(version, data)
         write_atomic(self.folder.snapshots / f"{version}.snapshot", data)
-        prune(self.folder.snapshots)
+        prune_snapshots(self.folder.snapshots, self._taken)
         return current
 
     async def everywhere(self, version: int, limit: float = 5.0) -> bool:
@@ -198,7 +205,7 @@ class Publisher:
             live += entries
             seq = self._seq + 1
             try:
-                await asyncio.to_thread(self._write_revocations, seq, live)
+                await asyncio.to_thread(write_revoked, self.folder.revocations, seq, live)
             finally:
                 self._seq, self._revocations = seq, live
                 self.feed.broadcast(
@@ -210,24 +217,21 @@ class Publisher:
         """Add what the store knows and the disk has lost (a new or restored state folder)."""
         known = {_key(entry) for entry in self._revocations}
         missing = [entry for entry in entries if _key(entry) not in known]
-        if missing:
+        if missing or self._lacking:
             await self.revoke(missing)
-
-    def _write_revocations(self, seq: int, entries: list[Message]) -> None:
-        path = self.folder.revocations / f"{seq}.msgpack"
-        write_atomic(path, msgpack.packb({"seq": seq, "entries": entries}))
-        prune(self.folder.revocations)
 
     # The feed
 
     def greeting(self) -> list[Message]:
-        """Return what a worker that has just come must know."""
-        messages: list[Message] = [self._beat()]
+        """Return what a worker that has just come must know.
+
+        The revocations first: a worker that lacked some decides about nobody until it has them."""
+        messages: list[Message] = [
+            {"t": "revocations", "seq": self._seq, "entries": self._revocations, "full": True},
+            self._beat(),
+        ]
         if self.current is not None:
             messages.append(self.current.message())
-        messages.append(
-            {"t": "revocations", "seq": self._seq, "entries": self._revocations, "full": True}
-        )
         if self.tickets:
             messages.append({"t": "tickets", "keys": self.tickets})
         return messages
@@ -239,6 +243,10 @@ class Publisher:
                     "worker %d refused version %s: %s",
                     peer.slot, message["version"], message["error"],
                 )
+            elif int(message["version"]) > self._taken:
+                self._taken = int(message["version"])
+                with contextlib.suppress(OSError):
+                    prune_snapshots(self.folder.snapshots, self._taken)
             self._wake()
         elif message["t"] == "question":
             self.on_question(peer, message)

@@ -50,6 +50,7 @@ class Siblings:
         self.slot, self.slots = slot, slots
         self.master = os.getppid() if master is None else master
         self._server: asyncio.AbstractServer | None = None
+        self._binding: asyncio.Task[None] | None = None
         self._dialling: set[int] = set()
         self._reached: dict[int, Sibling] = {}
 
@@ -60,17 +61,27 @@ class Siblings:
     async def listen(self, links: Links) -> None:
         """Bind this worker's socket (an older one of its slot is replaced), and dial others."""
         loop = asyncio.get_running_loop()
-        path = self.path(self.slot)
-        path.unlink(missing_ok=True)
-        self._server = await loop.create_unix_server(
-            lambda: links.sibling_pipe(False)[0], str(path)
-        )
-        path.chmod(0o600)
+        await self._bind(links)
         others = [slot for slot in range(self.slots) if slot != self.slot]
         await asyncio.gather(*(self._dial(links, slot) for slot in others))
         end = loop.time() + GREETING
         while loop.time() < end and not self._told_all(links):  # noqa: ASYNC110  a moment
             await asyncio.sleep(0.005)
+
+    async def _bind(self, links: Links) -> None:
+        """Listen; a run folder on a full disk costs relays, not the worker: tick() tries again."""
+        loop = asyncio.get_running_loop()
+        path = self.path(self.slot)
+        try:
+            path.unlink(missing_ok=True)
+            server = await loop.create_unix_server(
+                lambda: links.sibling_pipe(False)[0], str(path)
+            )
+            path.chmod(0o600)
+        except OSError as error:
+            log.error("other workers can't reach this one: %s", error)
+            return
+        self._server = server
 
     @staticmethod
     def _told_all(links: Links) -> bool:
@@ -78,9 +89,12 @@ class Siblings:
 
     def close(self) -> None:
         """Stop listening."""
+        if self._binding is not None:
+            self._binding.cancel()
         if self._server is not None:
             self._server.close()
-            self.path(self.slot).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self.path(self.slot).unlink(missing_ok=True)
 
     def allowed(self, sock: socket.socket) -> bool:
         """Return True when the other end is this service's user and a child of our master."""
@@ -89,6 +103,9 @@ class Siblings:
 
     def tick(self, links: Links) -> None:
         """Dial whom it is our turn to dial, and send numbers; called every second."""
+        if self._server is None and self._binding is None:
+            self._binding = asyncio.get_running_loop().create_task(self._bind(links))
+            self._binding.add_done_callback(self._bound)
         for slot in range(self.slot):
             if slot not in self._reached and slot not in self._dialling:
                 self._dialling.add(slot)
@@ -98,6 +115,9 @@ class Siblings:
         if mine:
             numbers = [[link.number, link.round_trip, link.streams] for link in mine]
             self._tell(links, {"t": "numbers", "links": numbers})
+
+    def _bound(self, task: asyncio.Task[None]) -> None:
+        self._binding = None
 
     def _dialled(self, slot: int, task: asyncio.Task[None]) -> None:
         self._dialling.discard(slot)

@@ -5,6 +5,7 @@ few: a worker that died is back within a second."""
 
 import asyncio
 import contextlib
+import errno
 import gc
 import logging
 import os
@@ -17,21 +18,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import msgpack
 import uvloop
 
 from edge.server.channel import Channel, die_with_master, inherited_channel, keep_to_master
 from edge.server.feed import FeedClient, FeedError, Message
-from edge.server.folder import newest, read_clock, sha256_file
+from edge.server.folder import numbered, read_clock, sha256_file
 from edge.server.journal import start_journal
 from edge.server.listener import BACKLOG
 from edge.server.plan import Inherited, Listener, Plan, inherited_plan
 from edge.server.questions import Questions
+from edge.server.revoked import newest_revoked
 
 BEAT = 1.0  # seconds between two signs of life to the master, and two batches to control
 GRACE = 0.3  # seconds that a caller who has just come has to say what it wants, before a drain
 LEAVE = 2.0  # seconds that a draining worker waits for the others to let go of its sockets
 NO_SNAPSHOT = 75  # EX_TEMPFAIL: nothing to serve from yet
+# Of a process or machine that has run out of something: they say nothing about a snapshot
+SCARCE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN}
 
 log = logging.getLogger("sekisho.worker")
 
@@ -123,28 +126,39 @@ class Worker:
         self.swaps: set[asyncio.Task[None]] = set()
         self.draining: asyncio.Task[None] | None = None
         self.alone = asyncio.Event()  # no other process holds our listening sockets any more
-        snapshot = newest(plan.folder.snapshots, lambda number, path: open_snapshot(path))
-        if snapshot is None:
-            log.error("no complete snapshot in %s", plan.folder.snapshots)
-            raise SystemExit(NO_SNAPSHOT)
-        self.snapshot: Snapshot = snapshot
-        around = Surroundings(
-            plan, loop, self.questions.ask, self.feed.send, lambda: self.feed.connected
-        )
-        self.core = build_core(snapshot, around)
+        self.snapshot, self.core = self._from_disk(build_core, open_snapshot)
+        self.unsure = False  # whether revocations are missing that control knows
         self._load_revocations()
         self._count_silence()
 
     # State from disk
 
-    def _load_revocations(self) -> None:
-        def read(number: int, path: Path) -> tuple[int, list[Message]]:
-            try:
-                return number, msgpack.unpackb(path.read_bytes())["entries"]
-            except (msgpack.UnpackException, KeyError, TypeError) as error:
-                raise ValueError(str(error)) from None
+    def _from_disk(
+        self, build_core: BuildCore, open_snapshot: OpenSnapshot
+    ) -> tuple[Snapshot, Core]:
+        """Return the newest snapshot that can be served from, and the core that does.
 
-        found = newest(self.plan.folder.revocations, read)
+        A replaced worker has no old snapshot to stay on: where the newest is damaged, or the core
+        refuses it, it serves from the one before rather than not at all."""
+        around = Surroundings(
+            self.plan, self.loop, self.questions.ask, self.feed.send, lambda: self.feed.connected
+        )
+        for number, path in numbered(self.plan.folder.snapshots):
+            try:
+                snapshot = open_snapshot(path)
+                return snapshot, build_core(snapshot, around)
+            except Exception as error:
+                if isinstance(error, MemoryError) or getattr(error, "errno", None) in SCARCE:
+                    raise
+                log.error("can't serve from snapshot %d, trying the one before: %r", number, error)
+        log.error("no snapshot in %s can be served from", self.plan.folder.snapshots)
+        raise SystemExit(NO_SNAPSHOT)
+
+    def _load_revocations(self) -> None:
+        found, problems = newest_revoked(self.plan.folder.revocations)
+        for problem in problems:
+            log.error("nobody is decided about until control tells the revocations: %s", problem)
+        self.unsure = bool(problems)
         if found is not None:
             self.revoked = found[0]
             self.core.revoke(found[1], True, self.revoked)
@@ -153,8 +167,9 @@ class Worker:
         """`max_stale` runs from the last minute in which control lived, restarts included."""
         stamp = read_clock(self.plan.folder.clock)
         silent = self.max_stale if stamp is None else self.wall() - stamp
-        if silent < -60:
-            # The clock went back behind the stamp: nobody knows for how long control was away
+        if silent < -60 or self.unsure:
+            # The clock went back behind the stamp: nobody knows for how long control was away.
+            # Or somebody may be revoked without this worker knowing.
             silent = self.max_stale
         self.core.set_stale_after(max(0.0, self.max_stale - max(0.0, silent)))
 
@@ -169,7 +184,8 @@ class Worker:
         """Apply one message; an error drops the feed, and everything is told anew."""
         kind = message["t"]
         if kind == "beat":
-            self.core.set_stale_after(self.max_stale)
+            if not self.unsure:
+                self.core.set_stale_after(self.max_stale)
         elif kind == "snapshot":
             task = self.loop.create_task(self._on_snapshot(message))
             self.swaps.add(task)
@@ -220,6 +236,7 @@ class Worker:
             raise FeedError(f"revocations {seq} after {self.revoked}")
         self.core.revoke(message["entries"], full, seq)
         self.revoked = seq
+        self.unsure = self.unsure and not full
 
     # Accepting
 

@@ -1,6 +1,6 @@
 """A real publisher and feed in the smallest control process; its "configuration" is one text file.
 
-admin.sock takes one JSON line, {"do": "reload" | "status" | "revoke" | "tickets"}, answers one."""
+admin.sock takes one JSON line, {"do": "reload" | "publish" | "status" | "revoke" | "tickets"}, answers one."""
 
 import asyncio
 import json
@@ -80,6 +80,8 @@ async def serve() -> int:
             answer = {
                 "version": outcome.version, "errors": outcome.errors, "everywhere": everywhere,
             }
+        elif ask["do"] == "publish":
+            answer = (await publisher.reload("command")).version
         elif ask["do"] == "revoke":
             answer = await publisher.revoke([{"kind": "session", "id": ask["id"]}])
         elif ask["do"] == "tickets":

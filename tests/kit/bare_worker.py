@@ -76,7 +76,7 @@ class Answering(asyncio.Protocol):
 
 class BareCore:
     def __init__(self, snapshot: BareSnapshot, around: Surroundings) -> None:
-        self.snapshot = snapshot
+        self.set_snapshot(snapshot)
         self.around = around
         self.loop = around.loop
         self.open: set[Answering] = set()

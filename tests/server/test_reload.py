@@ -48,6 +48,49 @@ def test_snapshot_that_a_worker_refuses_leaves_its_old_one(node):
     assert node.ask()["text"] == "good"
 
 
+def test_replaced_worker_starts_from_the_last_snapshot_that_one_took(node):
+    """Refused ones don't push it out, however many there are."""
+    node.config.write_text("good")
+    assert node.admin(do="reload")["everywhere"] is True
+    node.config.write_text("refuse me")
+    for _ in range(20):
+        node.admin(do="publish")
+    kept = sorted(int(path.stem) for path in node.folder.snapshots.iterdir())
+    assert len(kept) == 16 and kept[:2] == [1, 2] and kept[-2:] == [21, 22]
+    pids = [worker["pid"] for worker in node.admin(do="status")["workers"].values()]
+    for pid in pids:
+        node.kill(pid)
+    wait_until(lambda: node.ask(limit=2)["pid"] not in pids, 10)
+    assert node.ask()["text"] == "good"
+    assert "can't serve from snapshot 22, trying the one before" in node.log.read_text()
+    node.config.write_text("mended")
+    assert node.admin(do="reload")["everywhere"] is True
+    assert sorted(path.name for path in node.folder.snapshots.iterdir()) == [
+        "22.snapshot", "23.snapshot",
+    ]
+
+
+def test_damaged_list_of_revocations_decides_about_nobody_until_control_speaks(tmp_path):
+    with bare_node(tmp_path) as node:
+        node.admin(do="revoke", id="s1")
+        node.admin(do="revoke", id="s2")
+        newest = node.folder.revocations / "2.msgpack"
+        raw = bytearray(newest.read_bytes())
+        raw[raw.index(b"s2")] ^= 1  # one bit: still msgpack, another session
+        newest.write_bytes(raw)
+        status = node.admin(do="status")
+        node.kill(status["control"], 19)
+        try:
+            for worker in status["workers"].values():
+                node.kill(worker["pid"])
+            answer = wait_until(lambda: node.ask(limit=2), 4)
+            assert answer["stale_after"] == 0.0 and answer["revocations"] == ["s1"]
+        finally:
+            node.kill(status["control"], 18)
+        wait_until(lambda: {a["stale_after"] for a in node.answers_of(10)} == {86_400.0})
+        assert {tuple(a["revocations"]) for a in node.answers_of(10)} == {("s1", "s2")}
+
+
 def test_two_snapshots_are_kept(node):
     for _ in range(3):
         node.admin(do="reload")

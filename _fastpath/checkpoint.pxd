@@ -48,6 +48,7 @@ cdef class Live:
     cdef uint64_t handshake_timeout
     cdef uint64_t upstream_head_timeout
     cdef uint64_t upstream_connect_timeout
+    cdef uint64_t upstream_idle_timeout
     cdef uint64_t upgrade_timeout
     cdef uint32_t connections_per_address
     cdef size_t max_head                  # configured bounds of a request; never above those of limits.pxd

@@ -66,6 +66,7 @@ cdef class Live:
         self.keep_alive_timeout = seconds(timeouts, "keep_alive", 75)
         self.upstream_connect_timeout = seconds(timeouts, "upstream_connect", 10)
         self.upstream_head_timeout = seconds(timeouts, "upstream_head", 300)
+        self.upstream_idle_timeout = seconds(timeouts, "upstream_idle", 60)
         self.upgrade_timeout = seconds(timeouts, "upgrade_idle", 3600)
         limits = settings.get("limits", {})
         self.connections_per_address = limits.get("connections_per_address", 1000)

@@ -13,6 +13,7 @@ cdef enum TargetKind:
     TARGET_TCP
     TARGET_TLS
     TARGET_UNIX
+    TARGET_UNIX_TLS
     TARGET_STREAM            # a tunnel's service: opened by Links, never dialled
 
 
@@ -71,6 +72,7 @@ cdef class Upstream(Receiver):
 cdef class Upstreams:
     """All targets of a worker."""
     cdef dict targets                 # key -> Target
+    cdef dict contexts                # (anchors, verify) -> TlsClientContext
     cdef object loop
     cdef readonly object control      # Target of public.sock
     cdef Target target(self, object key, object make)
@@ -78,3 +80,6 @@ cdef class Upstreams:
     cdef Target streams(self, bytes key)
     cdef list targets_of(self, Snapshot snapshot)                  # by Route.index; None for what is not dialled
     cdef Target target_of(self, Snapshot snapshot, const Route* r)
+    cdef object context(self, object anchors, bint verify)
+    cdef int tick(self, uint64_t idle) except -1
+        # Close what has been idle for longer than `idle` microseconds; forget pools of streams that nobody uses.

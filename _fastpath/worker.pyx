@@ -182,7 +182,8 @@ cdef class WorkerCore(Core):
                     d.quiet = True
                     d.pipe.rest()
             self.sweep()
-            self.upstreams.tick()
+            if cp.live is not None:
+                self.upstreams.tick(cp.live.upstream_idle_timeout)
             if len(cp.assertions) > 4096:
                 cp.assertions.clear()
             if len(cp.facts) > 4096:

@@ -17,9 +17,11 @@ import time
 
 import pytest
 
+from edge.config.service import SCHEMES
 from tests.kit.bare_node import crowding
 from tests.kit.certificates import Authority
 from tests.kit.edge_process import edge_process, free_port, wait_until
+from tests.kit.origin import RecordingOrigin
 
 NAMES = ("one.example.com", "two.example.com")
 CONFIG = """
@@ -33,6 +35,7 @@ mail: {{server: "smtp://127.0.0.1:1", from: "access@example.com"}}
 certificates:
   - {{certificate: {folder}/one.pem, key: {folder}/one.key}}
   - {{certificate: {folder}/two.pem, key: {folder}/two.key}}
+timeouts: {{upstream_idle: 1s}}
 routes:
 {routes}
 applications:
@@ -59,6 +62,14 @@ class Place:
         path = self.folder / f"{short}.key"
         path.write_bytes(key)
         path.chmod(0o600)
+
+    def context(self, *names):
+        """Return what an origin of these names serves TLS with."""
+        leaf = self.authority.leaf(*names)
+        (self.folder / "origin.pem").write_bytes(leaf.certificate + leaf.key)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.folder / "origin.pem")
+        return context
 
     def config(self, workers=1, routes=None):
         routes = routes or dict.fromkeys(NAMES, "service: hello_world")
@@ -168,6 +179,60 @@ def test_what_no_worker_could_serve_is_refused(place):
         assert edge.wait_ready()["version"] == version
         replace(edge)
         assert place.serves(NAMES[0])
+
+
+def test_every_scheme_of_a_service_is_served(place):
+    """Also TLS over a Unix socket, whose origin has to be named localhost, or as the route says."""
+    local = place.context("localhost", "127.0.0.1")
+    inner = place.context("inner.example.com")
+    (place.folder / "ca.pem").write_bytes(place.authority.pem)
+    pool = f"ca_pool: {place.folder}/ca.pem"
+    hosts = {f"{name}.two.example.com": name for name in "abcdefgh"}
+    wild = place.authority.leaf("*.two.example.com")
+    place.write("two", wild.certificate, wild.key)
+    with (
+        RecordingOrigin() as http_origin,
+        RecordingOrigin(tls=local) as https_origin,
+        RecordingOrigin(path=str(place.folder / "u.sock")) as unix_origin,
+        RecordingOrigin(path=str(place.folder / "t.sock"), tls=local) as unix_tls,
+        RecordingOrigin(path=str(place.folder / "n.sock"), tls=inner),
+    ):
+        folder = place.folder
+        services = {
+            "a": ("http", f"service: '{http_origin.url}'", 200),
+            "b": ("https", f"service: '{https_origin.url}', origin_request: {{{pool}}}", 200),
+            "c": ("unix", f"service: 'unix:{folder}/u.sock'", 200),
+            "d": ("unix+tls", f"service: 'unix+tls:{folder}/t.sock', origin_request: {{{pool}}}", 200),
+            "e": ("http_status", "service: 'http_status:204'", 204),
+            "f": ("hello_world", "service: hello_world", 200),
+            # the origin's name is checked: not localhost, but the one that the route asks for
+            "g": ("unix+tls", f"service: 'unix+tls:{folder}/n.sock', origin_request: {{{pool}}}", 502),
+            "h": (
+                "unix+tls",
+                f"service: 'unix+tls:{folder}/n.sock', "
+                f"origin_request: {{{pool}, origin_server_name: inner.example.com}}", 200,
+            ),
+        }
+        assert {scheme for scheme, _, _ in services.values()} == set(SCHEMES) - {""}
+        routes = {host: services[name][1] for host, name in hosts.items()}
+        with edge_process(place.config(routes=routes), place.folder) as edge:
+            for _ in range(2):
+                got = {name: place.get(host)[0] for host, name in hosts.items()}
+                assert got == {name: status for name, (_, _, status) in services.items()}
+                replace(edge)  # and a worker that comes later serves them all the same
+            for origin in (http_origin, https_origin, unix_origin, unix_tls):
+                assert origin.wait(2)[0].line == "GET / HTTP/1.1"
+
+
+def test_upstream_idle_closes_a_pooled_connection(place):
+    with RecordingOrigin() as origin:
+        routes = {NAMES[0]: f"service: '{origin.url}'"}
+        with edge_process(place.config(routes=routes), place.folder):
+            assert [place.get(NAMES[0])[0] for _ in range(2)] == [200, 200]
+            assert {seen.connection for seen in origin.wait(2)} == {0}
+            time.sleep(2.0)  # upstream_idle is 1 s, and looked at twice a second
+            assert place.get(NAMES[0])[0] == 200
+            assert origin.wait(3)[2].connection == 1
 
 
 def test_every_reload_leaves_an_event(place):

@@ -8,7 +8,9 @@ cdef extern from "openssl/err.h" nogil:
     unsigned long ERR_peek_last_error()
     unsigned long ERR_peek_error()
     void ERR_clear_error()
+    int ERR_GET_LIB(unsigned long code)
     int ERR_GET_REASON(unsigned long code)
+    int ERR_LIB_PEM
     const char* ERR_reason_error_string(unsigned long code)
 
 
@@ -151,6 +153,7 @@ cdef extern from "openssl/x509v3.h" nogil:
 
 
 cdef extern from "openssl/pem.h" nogil:
+    int PEM_R_NO_START_LINE
     ctypedef int (*pem_password_fn)(char*, int, int, void*) noexcept nogil
     X509* PEM_read_bio_X509(BIO* b, X509** x, pem_password_fn f, void* arg)
     X509_CRL* PEM_read_bio_X509_CRL(BIO* b, X509_CRL** x, pem_password_fn f, void* arg)

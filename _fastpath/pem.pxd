@@ -10,4 +10,4 @@ cdef int use_certificate(SSL_CTX* ctx, bytes certificate, bytes key) except -1
 cdef int add_anchors(SSL_CTX* ctx, bytes pem, bint announce) except -1
     # Add every certificate of pem as a trust anchor; return how many. announce: name them to clients.
 cdef int add_revocations(SSL_CTX* ctx, bytes pem) except -1
-    # Add every CRL of pem and demand one for each issuer; return how many.
+    # Add every CRL of pem and demand one for each issuer; return how many, 0 when one can't be read.

@@ -19,6 +19,12 @@ cdef str last_error():
     return words
 
 
+cdef bint pem_ended() noexcept nogil:
+    """Did reading stop because nothing more stood there, and not at something that can't be read?"""
+    cdef unsigned long code = ERR_peek_last_error()
+    return ERR_GET_LIB(code) == ERR_LIB_PEM and ERR_GET_REASON(code) == PEM_R_NO_START_LINE
+
+
 cdef BIO* pem_bio(bytes pem) except NULL:
     cdef BIO* bio = BIO_new_mem_buf(<const char*>pem, <int>len(pem))
     if bio == NULL:
@@ -45,6 +51,8 @@ cdef int use_certificate(SSL_CTX* ctx, bytes certificate, bytes key) except -1:
         raise TlsError(f"certificate {count} can't be used: {last_error()}")
     if count == 0:
         raise TlsError(f"no certificate in the PEM text: {last_error()}")
+    if not pem_ended():
+        raise TlsError(f"certificate {count + 1} of the PEM text can't be read: {last_error()}")
     bio = pem_bio(key)
     pkey = PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL)
     BIO_free(bio)
@@ -81,7 +89,7 @@ cdef int add_anchors(SSL_CTX* ctx, bytes pem, bint announce) except -1:
 
 
 cdef int add_revocations(SSL_CTX* ctx, bytes pem) except -1:
-    """Add every CRL of pem and demand one for each issuer; return how many."""
+    """Add every CRL of pem and demand one for each issuer; return how many, 0 when one can't be read."""
     cdef BIO* bio = pem_bio(pem)
     cdef X509_STORE* store = SSL_CTX_get_cert_store(ctx)
     cdef X509_CRL* x
@@ -96,6 +104,8 @@ cdef int add_revocations(SSL_CTX* ctx, bytes pem) except -1:
     BIO_free(bio)
     if not ok:
         raise TlsError(f"revocation list {count} can't be used: {last_error()}")
+    if not pem_ended():
+        count = 0            # the list that can't be read may be the newer one: whom it names is unknown
     ERR_clear_error()
     X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL)
     return count

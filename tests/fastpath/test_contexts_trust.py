@@ -97,6 +97,14 @@ def test_i07_missing_client_ca_or_crl_refuses_everybody(bad: bytes | None) -> No
         assert not dial("vault.example.com", build(revoked=bad), who=PERSON)[1].established
 
 
+def test_i07_a_torn_list_behind_a_good_one_refuses_everybody() -> None:
+    """The older list holds, the newer one can't be read: whom it names is unknown."""
+    old = STAFF.revoke(STAFF.leaf("urn:person:9", usage=CLIENT))
+    assert dial("vault.example.com", build(revoked=old), who=PERSON)[1].established
+    for torn in (STAFF.revoke(PERSON)[:200], STAFF.revoke(PERSON).replace(b"MI", b"XX", 1)):
+        assert not dial("vault.example.com", build(revoked=old + torn), who=PERSON)[1].established
+
+
 def test_i07_the_entry_says_that_it_refuses_everybody() -> None:
     contexts = TlsContexts()
     assert contexts.add(

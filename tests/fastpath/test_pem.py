@@ -15,6 +15,7 @@ from tests.kit.tls_cast import MAIL, PUBLIC, WIKI, hello_with_name
         (b"x", WIKI.key, "no certificate"),
         (WIKI.certificate, b"", "private key"),
         (WIKI.certificate, MAIL.key, "doesn't belong"),
+        (WIKI.certificate + PUBLIC.pem.replace(b"MI", b"XX", 1), WIKI.key, "certificate 2"),
     ],
 )
 def test_unusable_files_are_named(certificate: bytes, key: bytes, says: str) -> None:

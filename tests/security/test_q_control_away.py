@@ -36,7 +36,8 @@ def ask(clients: list[Raw], host: str, *fields: str) -> list[Answer]:
     """One request on each of these kept connections: control isn't there to say where new ones go."""
     for one in clients:
         one.send(request(*fields, "Accept: application/json", host=host))
-    return [one.answer() for one in clients]
+    # a worker waits 5 s for a hung control before it says 503
+    return [one.answer(timeout=12) for one in clients]
 
 
 def statuses(answers: list[Answer]) -> set[int]:

@@ -3,7 +3,7 @@
 cimport cython
 from libc.stdint cimport uint8_t
 
-from _fastpath.errors cimport R_INTERNAL, R_STREAM_RESET
+from _fastpath.errors cimport R_INTERNAL, R_ORIGIN_TRUNCATED, R_STREAM_RESET
 from _fastpath.muxpipe cimport WAIT_HEADER, pipe_new
 from _fastpath.contexts cimport TlsClientContext
 from _fastpath.tls cimport tls_connect
@@ -15,6 +15,9 @@ import msgpack
 from _fastpath.errors import reason_number
 
 log = logging.getLogger("sekisho.link")
+
+cdef enum:
+    TEAR = 20                # milliseconds between two looks whether a cut stream's last bytes have gone
 
 
 @cython.final
@@ -35,11 +38,26 @@ cdef class Side(Receiver):
         self.ended = True
         if self.there is None:
             return pipe.close()
+        if pipe.torn():                    # a FIN here would tell the other end of the link that all is whole
+            self.tear()
+            return 0
         self.there.end()
         if self.other.ended:               # both directions are through
             self.there.close()
             pipe.close()
         return 0
+
+    def tear(self):
+        """Reset the stream of an origin that was cut (no close_notify), once what came before has gone."""
+        if self.there is None or self.here is None:
+            return
+        if self.there.queued():
+            (<TcpPipe>self.here).loop.call_later(TEAR * 0.001, self.tear)
+            return
+        try:
+            self.there.abort(R_ORIGIN_TRUNCATED)
+        except BaseException:
+            log.exception("a cut stream could not be reset")
 
     cdef int on_writable(self, Pipe pipe) except -1:
         # `pipe` takes bytes again: the other one may bring some.

@@ -4,12 +4,14 @@ import asyncio
 import contextlib
 import gc
 import hashlib
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
+from edge.demo.authority import DemoAuthority
 from edge.identity import authority
 from tests.kit.soak import scaled, soak
 from tests.kit.tunnel_edge import Origin, connector, on_uvloop, tunnel_edge, until
@@ -124,6 +126,47 @@ async def test_half_close_passes_both_ways() -> None:
             probe.end()
             assert await probe.until(lambda one: one.ended) == b"got abc"
             await until(lambda: edge.accepted_links(office)[0].streams <= 1)
+
+
+@on_uvloop
+@pytest.mark.parametrize("notified", [True, False], ids=["close_notify", "only a FIN"])
+async def test_a_tls_origin_that_is_cut_is_no_end_of_its_stream(
+    notified: bool, tmp_path: Path
+) -> None:
+    DemoAuthority().issue(["localhost"], tmp_path / "pem", tmp_path / "key")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "pem", tmp_path / "key")
+    data = blob(4 << 20)
+
+    def serve(listener: socket.socket) -> None:
+        raw, _ = listener.accept()
+        secure = context.wrap_socket(raw, server_side=True)
+        secure.recv(1000)
+        secure.sendall(data)
+        if notified:
+            secure.settimeout(0.2)  # its answer comes when our stream ends, which is later
+            with contextlib.suppress(OSError):
+                secure.unwrap()
+        else:  # what anybody on the wire can do
+            socket.socket(fileno=secure.detach()).shutdown(socket.SHUT_WR)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        origin = asyncio.to_thread(serve, listener)
+        async with tunnel_edge() as edge:
+            office = edge.tunnel("wiki.test")
+            rule = f"- service: https://127.0.0.1:{listener.getsockname()[1]}\n  originRequest: {{noTLSVerify: true}}"
+            async with connector(edge.credential(office), rule):
+                await edge.serving(office)
+                _, probe = edge.links.probe(office, "wiki.test", "/")
+                assert probe is not None
+                served = asyncio.create_task(origin)
+                probe.write(b"GET / HTTP/1.1\r\n\r\n")
+                await probe.until(lambda one: one.ended or bool(one.lost))
+                assert len(probe.received) == len(data)  # what came before the cut arrives whole
+                assert hashlib.sha256(probe.received).digest() == hashlib.sha256(data).digest()
+                end = (True, "") if notified else (False, "stream-reset")
+                assert (probe.ended, probe.lost) == end
+                await served
 
 
 @on_uvloop

@@ -41,6 +41,8 @@ cpdef enum:
                                         # reading pauses until it is answered
     MAX_DRAIN = 65536                   # bytes of an unread request body that are read and dropped
                                         # after an early answer; over it: close
+    MAX_TLS_UNASKED = 65536             # bytes that libssl answers by itself on one open connection
+                                        # (KeyUpdate); over it: the connection fails
     MAX_FACTS = 2048                    # bytes of policy facts in one token; over it: `partial`
                                         # names the kinds left out, the worker asks control
     MAX_TOKEN = 16384                   # bytes of one token; over it: token-malformed

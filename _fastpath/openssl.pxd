@@ -175,6 +175,7 @@ cdef extern from "openssl/ssl.h":        # callbacks that touch Python objects: 
 cdef extern from "openssl/ssl.h" nogil:
 
     int SSL_ERROR_WANT_READ
+    int SSL_KEY_UPDATE_REQUESTED
     int SSL_ERROR_ZERO_RETURN
     int SSL_R_HTTP_REQUEST
     int SSL_CLIENT_HELLO_SUCCESS
@@ -249,6 +250,7 @@ cdef extern from "openssl/ssl.h" nogil:
     int SSL_write_ex(SSL* s, const void* p, size_t n, size_t* written)
     int SSL_shutdown(SSL* s)
     int SSL_get_error(const SSL* s, int rc)
+    int SSL_key_update(SSL* s, int kind)
     int SSL_has_pending(const SSL* s)
     long SSL_get_verify_result(const SSL* s)
     X509* SSL_get0_peer_certificate(const SSL* s)

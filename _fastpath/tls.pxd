@@ -29,6 +29,7 @@ cdef class Tls(Hello):
     cdef SSL* ssl
     cdef BIO* bio            # owned by ssl
     cdef Channel channel
+    cdef size_t unasked      # bytes that libssl queued by itself while it read, MAX_TLS_UNASKED at most
     cdef bint done           # handshake completed and its certificate rules hold
     cdef bint failed         # nothing more may come out of this connection
     cdef readonly bint plain  # the first bytes were an HTTP request, not TLS: a short 400 is due

@@ -11,6 +11,7 @@ from _fastpath.contexts cimport (
     PROFILE_CLIENT, PROFILE_CLIENT_CA, PROFILE_NONE, PROFILE_TUNNEL, Hello, TlsClientContext, TlsContexts, name_normal,
 )
 from _fastpath.openssl cimport *
+from _fastpath.limits cimport MAX_TLS_UNASKED
 from _fastpath.pem cimport last_error
 from _fastpath.slice cimport Slice, slice_of
 
@@ -279,6 +280,7 @@ cdef class Tls(Hello):
 
     cdef int read(self, uint8_t* out, size_t room, size_t* got) except? -3:
         cdef int rc, error
+        cdef size_t waiting = self.channel.out_end - self.channel.out_at
         got[0] = 0
         if self.failed or not self.done:
             return TLS_FAILED if self.failed else TLS_AGAIN
@@ -286,6 +288,13 @@ cdef class Tls(Hello):
             return TLS_AGAIN
         ERR_clear_error()
         rc = SSL_read_ex(self.ssl, out, room, got)
+        # Each KeyUpdate asks for an answer (RFC 8446 4.6.3): who sends nothing else and doesn't read would fill our memory.
+        self.unasked += self.channel.out_end - self.channel.out_at - waiting
+        if self.unasked > MAX_TLS_UNASKED:
+            self.failed = True
+            got[0] = 0
+            self.why = "too many key updates"
+            return TLS_FAILED
         if self.channel.in_at == self.channel.in_end:
             channel_rest(&self.channel.inbound, &self.channel.in_at, &self.channel.in_end, &self.channel.in_room)
         if rc == 1:
@@ -442,6 +451,11 @@ cdef class TlsEnd:
             self.tls.write(&answer[0], answer.shape[0])
             self.tls.sent(self.tls.to_send().len)
         return total
+
+    def renew_keys(self) -> None:
+        """Send a KeyUpdate that asks the other end for one (TLS 1.3)."""
+        if SSL_key_update(self.tls.ssl, SSL_KEY_UPDATE_REQUESTED) != 1 or SSL_do_handshake(self.tls.ssl) != 1:
+            raise TlsError("no KeyUpdate is possible now")
 
     def shutdown(self) -> None:
         self.tls.shutdown()

@@ -7,6 +7,7 @@ import ssl
 
 import pytest
 
+from _fastpath import limits
 from _fastpath.pem import TlsError
 from _fastpath.tls import TlsEnd
 from tests.kit.tls_cast import (
@@ -62,6 +63,27 @@ def test_close_notify_ends_reading_and_a_garbled_record_fails_it() -> None:
         server.write(b"late")
     server.feed(b"more")
     assert server.read()[0] == -2
+
+
+def test_key_updates_are_answered_but_not_without_end() -> None:
+    client, server = dial("wiki.example.com")
+    for _ in range(100):  # a peer that renews its keys now and then stays
+        client.renew_keys()
+        server.feed(client.take())
+        assert server.read() == (0, b"")
+    client.feed(server.take())
+    client.write(b"still here")
+    server.feed(client.take())
+    assert server.read() == (1, b"still here")
+    answered = 0
+    while server.established:  # one that only renews and never reads is cut before it fills the memory
+        client.renew_keys()
+        server.feed(client.take())
+        server.read()
+        answered += 1
+        assert answered < 5000
+    assert server.why == "too many key updates"
+    assert len(server.take()) <= limits.MAX_TLS_UNASKED + 100
 
 
 def test_nothing_is_read_or_written_before_the_handshake() -> None:

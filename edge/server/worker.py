@@ -218,6 +218,8 @@ class Worker:
                     # 5 MB take 20 ms to check: requests go on meanwhile
                     prepared = await asyncio.to_thread(self._prepare, message)
                     self.snapshot = self.core.set_snapshot(prepared)  # the only store
+                    if not self.unsure:
+                        self.core.set_stale_after(self.max_stale)  # a new max_stale counts from now
         except (ValueError, OSError) as error:
             log.error("snapshot %d refused: %s", version, error)
             self.feed.send({"t": "ack", "version": version, "error": str(error)})

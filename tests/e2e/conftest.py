@@ -46,7 +46,8 @@ class Theatre:
         self.provider = OpenIDProvider(folder, [callback])
         self.stage.config_text = CONFIG.replace("routes:", SSO, 1).replace(
             "ISSUER", self.provider.issuer).replace("CLIENT", CLIENT_ID).replace(
-            "SECRET", str(secret)).replace("applications:\n", GONE, 1)
+            "SECRET", str(secret)).replace("applications:\n", GONE, 1).replace(
+            "{{email: {may_not}}}", "{{email_domain: contractor.example}}")
         self.stage.prepare()
         self.stage.start()
         self.mail = Letters(self.stage.inbox_url.rstrip("/"))
@@ -78,6 +79,11 @@ def chromium() -> Iterator[Browser]:
 def somebody() -> str:
     """Return a new address that may enter: one address gets at most five mails an hour (O10)."""
     return f"person{next(NUMBERS)}@example.com"
+
+
+def outsider() -> str:
+    """Return a new address that gets a code and is refused (the demo's own knows one only)."""
+    return f"outsider{next(NUMBERS)}@contractor.example"
 
 
 class Visit:

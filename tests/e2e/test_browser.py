@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.demo.stage import MAY_NOT
-from tests.e2e.conftest import Theatre, Visit, somebody
+from tests.e2e.conftest import Theatre, Visit, outsider, somebody
 
 Open = Callable[..., Visit]
 LANGUAGES = pytest.mark.parametrize("language", ["en-US", "ja-JP"])
@@ -72,9 +71,10 @@ def test_openid_connect(theatre: Theatre, visit: Open, language: str, size: str)
 def test_refusal(theatre: Theatre, visit: Open, language: str, size: str) -> None:
     """A refused person reads why, as whom, and what to do; the page has a request id."""
     v = visit(language, size)
-    v.sign_in(theatre, MAY_NOT)
+    person = outsider()
+    v.sign_in(theatre, person)
     text = v.page.inner_text("main")
-    assert MAY_NOT in text and "403" in text
+    assert person in text and "403" in text
     assert "You are in" not in text
     assert v.page.locator("html").get_attribute("lang") == language[:2]
     assert v.fits()

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,9 +34,14 @@ class Run:
              "--folder", str(folder / "demo-state"), *words],
             cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True, bufsize=1, start_new_session=True,
+            # as from a terminal: what starts the tests in the background may have Ctrl-C ignored
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", MARK: str(folder)},
         )
         self.lines: list[str] = []
+        self.patience = threading.Timer(120, self.process.kill)     # a run that hangs fails, and hangs nobody
+        self.patience.daemon = True
+        self.patience.start()
 
     def until(self, words: str) -> str:
         """Read on to the line with these words; AssertionError when the run ends before."""
@@ -92,6 +98,7 @@ def demo(tmp_path: Path) -> Iterator[object]:
 
     yield start
     for run in runs:
+        run.patience.cancel()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(run.process.pid, signal.SIGTERM)
         run.end()

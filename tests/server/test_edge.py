@@ -125,6 +125,7 @@ def test_reload_by_signal(edge, node):
     edge.write(node.text(status=204))
     edge.process.send_signal(signal.SIGHUP)
     wait_until(lambda: node.get().status == 204, 5)
+    wait_until(lambda: edge.status()["last_reload"]["cause"] == "signal", 5)  # not the file's watch alone
 
 
 def test_broken_configuration_changes_nothing_and_says_where(edge, node):

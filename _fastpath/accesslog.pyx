@@ -7,7 +7,7 @@ write leaves the beginning of a line behind. It can't be cut away, because other
 counted as lost, and whoever writes next, in this process or another, begins on a line of its own."""
 
 cimport cython
-from libc.errno cimport EINTR, errno
+from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memchr, memcpy, memset, strlen
@@ -54,6 +54,10 @@ cdef extern from "<fcntl.h>" nogil:
     int O_WRONLY, O_RDWR, O_APPEND, O_CREAT, O_CLOEXEC
     int open(const char* path, int flags, int mode)
 
+cdef extern from "<sys/file.h>" nogil:
+    int LOCK_EX, LOCK_NB, LOCK_UN
+    int flock(int fd, int operation)
+
 cdef extern from "<sys/stat.h>" nogil:
     ctypedef struct stat_t "struct stat":
         unsigned int st_mode
@@ -76,6 +80,8 @@ cdef extern from *:
 cdef enum:
     BLOCK = 65536            # bytes written at once
     LINE = 12288             # bytes that one record can become: 6 for each byte of text, and the numbers
+    LOCK_TRIES = 50          # how often a file that another worker writes to is tried,
+    LOCK_PAUSE = 2000000     # and nanoseconds between: 0.1 s in all
     PIPE_CHUNK = 4096        # bytes that a pipe takes without mixing in another writer's
     PAUSE = 20000000         # nanoseconds that the thread sleeps when the ring is empty
     TELL_AGAIN = 50          # such sleeps until a line about missing records that was refused is tried again
@@ -357,14 +363,32 @@ cdef void ring_open(Ring* ring) noexcept nogil:
         ring.fd = fd
         ring.torn = False
     ring.regular = fstat(ring.fd, &status) == 0 and S_ISREG(status.st_mode)
-    ring.readable = ring.regular and pread(ring.fd, &last, 1, 0) >= 0
+    ring.readable = ring.regular and ring.path != NULL and pread(ring.fd, &last, 1, 0) >= 0
 
 
-cdef bint ring_torn(Ring* ring) noexcept nogil:
-    """Whether what comes next would be glued to half a line."""
+cdef bint ring_lock(Ring* ring) noexcept nogil:
+    """Keep other workers from writing to the same file; False where its end can't be looked at, and when one of them
+    has kept it for LOCK_TRIES: it stopped within its write, and nobody waits for it longer than that."""
+    cdef timespec wait
+    cdef int tried
+    if not ring.readable:
+        return False
+    wait.tv_sec, wait.tv_nsec = 0, LOCK_PAUSE
+    for tried in range(LOCK_TRIES):
+        if flock(ring.fd, LOCK_EX | LOCK_NB) == 0:
+            return True
+        if errno != EAGAIN and errno != EINTR:       # a file system without locks
+            return False
+        nanosleep(&wait, NULL)
+    return False
+
+
+cdef bint ring_torn(Ring* ring, bint locked) noexcept nogil:
+    """Whether what comes next would be glued to half a line. Without the lock only we know of our own: the file's end
+    may be within a line that another worker is writing just now."""
     cdef stat_t status
     cdef uint8_t last = 10
-    if not ring.readable:
+    if not locked:
         return ring.torn
     if fstat(ring.fd, &status) != 0 or status.st_size <= 0:
         return False
@@ -392,10 +416,12 @@ cdef uint64_t ring_write(Ring* ring) noexcept nogil:
     cdef uint64_t written = 0
     cdef ssize_t r
     cdef int fresh                               # 1: a line end goes first
+    cdef bint locked
     if ring.fd < 0:
         ring_open(ring)
+    locked = ring_lock(ring)
     while ring.fd >= 0 and at < ring.used:
-        fresh = 1 if ring_torn(ring) else 0
+        fresh = 1 if ring_torn(ring, locked) else 0
         pieces[0].iov_base = &line_end
         pieces[0].iov_len = 1
         pieces[1].iov_base = ring.block + at
@@ -414,6 +440,8 @@ cdef uint64_t ring_write(Ring* ring) noexcept nogil:
             ring.torn = True
             rest = <const uint8_t*>memchr(ring.block + at, 10, ring.used - at)
             at = ring.used if rest == NULL else rest - ring.block + 1
+    if locked:
+        flock(ring.fd, LOCK_UN)
     ring.used = 0
     return written
 

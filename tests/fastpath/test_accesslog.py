@@ -223,6 +223,29 @@ def test_two_workers_share_a_file(path: Path) -> None:
     assert len(lines(path)) == sum(log.written for log in logs) == 3000
 
 
+def test_half_a_line_that_another_worker_is_writing_is_waited_for(path: Path) -> None:
+    log = AccessLog(path)
+    with path.open("ab", buffering=0) as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        other.write(b'{"half":')
+        log.record({"path": b"/mine"})
+        time.sleep(0.04)
+        other.write(b"1}\n")
+        fcntl.flock(other, fcntl.LOCK_UN)
+        assert log.close()
+    assert path.read_text().splitlines()[0] == '{"half":1}'
+    assert lines(path)[1]["path"] == "/mine"
+
+
+def test_a_worker_that_stopped_within_its_write_holds_nobody_up(path: Path) -> None:
+    log = AccessLog(path)
+    with path.open("ab", buffering=0) as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        log.record({"path": b"/mine"})
+        wait(lambda: log.written == 1)
+    assert log.close()
+
+
 def test_the_file_is_made_for_owner_and_group_and_appended_to(path: Path) -> None:
     path.write_text('{"old":1}\n')
     one_more = AccessLog(path)

@@ -136,6 +136,22 @@ class EdgeProcess:
                 found[f"worker {worker['slot']}"] = worker["pid"]
         return found
 
+    def holder(self, listening: int, client: int = 0) -> int:
+        """Return the pid of the worker that has the accepted connection from port `client` (0: any) to port
+        `listening`, as the kernel knows it; 0 while none has."""
+        inodes = set()
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            _, here, there, state, *_, = line.split()
+            if state == "01" and int(here[-4:], 16) == listening and client in (0, int(there[-4:], 16)):
+                inodes.add(f"socket:[{line.split()[9]}]")
+        for name, pid in self.pids().items():
+            if name.startswith("worker"):
+                for fd in Path(f"/proc/{pid}/fd").iterdir():
+                    with contextlib.suppress(OSError):
+                        if os.readlink(fd) in inodes:
+                            return pid
+        return 0
+
     def kill(self, name: str, number: int = signal.SIGKILL) -> int:
         """Send a signal to one process by the name that pids() gives it; return its pid."""
         pid = self.pids()[name]

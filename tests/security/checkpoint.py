@@ -5,9 +5,9 @@ import contextlib
 import json
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from edge.demo.authority import DemoAuthority
 from edge.demo.processes import free_port
@@ -17,6 +17,8 @@ from tests.kit.mail import MailSink
 from tests.kit.origin import RecordingOrigin, Seen
 from tests.kit.raw import Answer, Raw
 from tests.security.rows import OPEN, PATHS, A, B, Pass, Row, request
+
+Dialled = TypeVar("Dialled", Raw, ssl.SSLSocket)
 
 CONFIG = """\
 auth_domain: login.sekisho.localhost
@@ -251,9 +253,8 @@ class Twins(Checkpoint):
     @contextlib.contextmanager
     def spread_over_both(self, host: str, tries: int = 12) -> Iterator[list[Raw]]:
         """Open connections until each worker has some of them."""
-        clients = [self.client(name=host) for _ in range(tries)]
+        clients = self.spread(lambda: self.client(name=host), tries)
         try:
-            self.spread(tries)
             yield clients
         finally:
             for one in clients:
@@ -266,10 +267,18 @@ class Twins(Checkpoint):
                 one.send(request(*fields, first=f"GET {path} HTTP/1.1", host=host))
             return [one.answer() for one in clients]
 
-    def spread(self, count: int) -> None:
-        """Wait until `count` connections are open, and see that each worker has some of them."""
-        def open_ones() -> list[int]:
-            return [int(w["connections"] or 0) for w in self.edge.status()["workers"]]
+    def spread(self, dial: Callable[[], Dialled], count: int) -> list[Dialled]:
+        """Dial `count` times, and on until each worker has one of the connections: the kernel deals them by chance."""
+        made = [dial() for _ in range(count)]
+        workers = {self.worker_of(one) for one in made}
+        while len(workers) < self.workers:
+            assert len(made) < count + 40, "one worker has all of them"
+            made.append(dial())
+            workers.add(self.worker_of(made[-1]))
+        return made
 
-        wait_until(lambda: sum(open_ones()) >= count, 5)
-        assert all(open_ones()), "one worker has all of them"
+    def worker_of(self, one: Raw | ssl.SSLSocket) -> int:
+        """Return the pid of the worker that accepted this connection."""
+        port = (one.sock if isinstance(one, Raw) else one).getsockname()[1]
+        wait_until(lambda: self.edge.holder(self.tls_port, port) != 0, 5)
+        return self.edge.holder(self.tls_port, port)

@@ -71,7 +71,7 @@ def watch(twins: Twins, host: str, fields: list[str]) -> list[Reader]:
                for path in ("/events", "/download", "/socket") for _ in range(EACH)]
     for one in readers:
         assert one.flowing.wait(10), f"{one.path} never flowed"
-    twins.spread(len(readers))
+    assert len({twins.worker_of(one.client) for one in readers}) == 2, "one worker has all of them"
     return readers
 
 
@@ -145,7 +145,7 @@ def test_by_session_ends_every_application_and_the_sign_in(twins: Twins) -> None
     sid = claims_of(at_a[0].partition("CF_Authorization=")[2].partition(";")[0])["sekisho"]["sid"]
     began = time.monotonic()
     twins.edge.admin.call("POST", "/revoke", {"kind": "session", "id": sid})
+    twins.forget_visitor()
     closed_in_time(readers, began)
     refused_everywhere(twins, A, at_a, began, {"session-revoked"})
     refused_everywhere(twins, B, at_b, began, {"session-revoked"})
-    twins.forget_visitor()

@@ -1,5 +1,6 @@
 """TLS of a whole edge with two workers: HSTS, certificates by name, renewal without a drop, tickets (issue 3 §4)."""
 
+import functools
 import socket
 import ssl
 import time
@@ -59,8 +60,7 @@ def test_a_renewed_certificate_without_a_drop(twins: Twins) -> None:
     connection stays, and what is under way arrives whole. A damaged renewal changes nothing."""
     old = shown(twins, OPEN)
     certificate, key = twins.folder / "edge.pem", twins.folder / "edge.key"
-    kept = [twins.client(name=OPEN) for _ in range(8)]
-    twins.spread(8)
+    kept = twins.spread(lambda: twins.client(name=OPEN), 8)
     for one in kept:
         assert one.send(request()).answer().status == 200
     twins.origin.answer = slow
@@ -103,8 +103,7 @@ def test_a_ticket_of_one_worker_resumes_in_the_other(twins: Twins) -> None:
         with dial() as first:
             session = first.session
             assert not first.session_reused and session is not None and session.has_ticket
-        many = [dial(session) for _ in range(12)]
-        twins.spread(12)                       # both workers have some of them
-        assert [one.session_reused for one in many] == [True] * 12, version
+        many = twins.spread(functools.partial(dial, session), 12)
+        assert all(one.session_reused for one in many), version
         for one in many:
             one.close()

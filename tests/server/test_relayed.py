@@ -65,31 +65,16 @@ class Node:
         done = await visitor.submit(sent, sent.form("code"), code=code)
         assert done.status == 200, f"{done.status} at {done.url}"
 
-    def holder(self, listening: int, client: int = 0) -> int:
-        """Return the pid of the worker that has the accepted connection from `client` (0: any)."""
-        inodes = set()
-        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-            _, here, there, state, *_, = line.split()
-            if state == "01" and int(here[-4:], 16) == listening and client in (0, int(there[-4:], 16)):
-                inodes.add(f"socket:[{line.split()[9]}]")
-        for name, pid in self.edge.pids().items():
-            if name.startswith("worker"):
-                for fd in Path(f"/proc/{pid}/fd").iterdir():
-                    with contextlib.suppress(OSError):
-                        if os.readlink(fd) in inodes:
-                            return pid
-        return 0
-
     def opened(self) -> Raw:
         """Return an open WebSocket that is relayed: its worker isn't the one with the link."""
         self.origin.answer = switch
-        linked = self.holder(self.tunnel)
+        linked = self.edge.holder(self.tunnel)
         assert linked
         spare = []
         try:
             for _ in range(40):
                 c = Raw(("127.0.0.1", self.port))
-                if self.holder(self.port, c.sock.getsockname()[1]) not in (0, linked):
+                if self.edge.holder(self.port, c.sock.getsockname()[1]) not in (0, linked):
                     break
                 spare.append(c)
             else:
@@ -121,7 +106,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
                 connector = subprocess.Popen(
                     [*SEKISHO, "tunnel", "--config", str(folder / "config.yml"), "run"], stderr=log)
             found = Node(edge, mail, origin, port, tunnel)
-            wait_until(lambda: found.holder(tunnel) != 0, 20)
+            wait_until(lambda: edge.holder(tunnel) != 0, 20)
             yield found
         finally:
             if connector is not None:

@@ -5,14 +5,11 @@ follows. Each revocation and a changed policy must end it within 5 s."""
 
 import asyncio
 import base64
-import contextlib
 import json
-import os
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 

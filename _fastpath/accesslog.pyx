@@ -370,16 +370,17 @@ cdef bint ring_lock(Ring* ring) noexcept nogil:
     """Keep other workers from writing to the same file; False where its end can't be looked at, and when one of them
     has kept it for LOCK_TRIES: it stopped within its write, and nobody waits for it longer than that."""
     cdef timespec wait
-    cdef int tried
+    cdef int tries = LOCK_TRIES
     if not ring.readable:
         return False
     wait.tv_sec, wait.tv_nsec = 0, LOCK_PAUSE
-    for tried in range(LOCK_TRIES):
+    while tries > 0:
         if flock(ring.fd, LOCK_EX | LOCK_NB) == 0:
             return True
         if errno != EAGAIN and errno != EINTR:       # a file system without locks
             return False
         nanosleep(&wait, NULL)
+        tries -= 1
     return False
 
 

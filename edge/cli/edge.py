@@ -155,17 +155,62 @@ def revoke(config: Path, as_json: bool, **what: str | None) -> None:
         click.echo(f"Revoked: {kind.replace('_', ' ')} {value}.")
 
 
-@examples("sekisho edge rotate-keys")
+@examples(
+    "sekisho edge rotate-keys",
+    "sekisho edge rotate-keys --master",
+    "sekisho edge rotate-keys --master --key-file /etc/sekisho/credentials/master.key.new",
+)
 @edge.command("rotate-keys")
 @config_option
 @json_option
-def rotate_keys(config: Path, as_json: bool) -> None:
-    """Make a new signing key; the old one verifies for seven days more."""
+@click.option("--master", is_flag=True, help="Seal every secret at rest under a new master key.")
+@click.option(
+    "--key-file", type=click.Path(path_type=Path), metavar="PATH",
+    help="With --master: write the new key there, where only its owner can replace the old file.",
+)
+def rotate_keys(config: Path, as_json: bool, master: bool, key_file: Path | None) -> None:
+    """Make a new signing key; the old one verifies for seven days more.
+
+    With --master, a new master key instead: sessions and signing keys stay as they are. A command
+    that was interrupted can be given again."""
+    if key_file is not None and not master:
+        raise click.UsageError("--key-file belongs to --master")
+    if master:
+        _rotate_master(config, as_json, key_file)
+        return
     answer = _call(config, "POST", "/rotate-keys", {})
     if as_json:
         _print_json(answer)
     else:
         click.echo(f"New key {answer['kid']}: it signs a minute from now.")
+
+
+def _rotate_master(config: Path, as_json: bool, key_file: Path | None) -> None:
+    body = {} if key_file is None else {"key": _new_master_key(key_file)}
+    answer = _call(config, "POST", "/rotate-keys/master", body)
+    if as_json:
+        _print_json(answer)
+    elif answer["in_place"]:
+        click.echo(f"Every secret is sealed under master key {answer['id']} ({answer['file']}).")
+        click.echo("Keep a copy of it; backups of before open with the key of before.", err=True)
+    else:
+        click.echo(f"Every secret is sealed under master key {answer['id']} ({key_file}).")
+        click.echo(
+            f"The edge read the key of before from {answer['file']}: put {key_file} where that "
+            f"comes from, then restart the edge. Until then it starts with either.", err=True,
+        )
+
+
+def _new_master_key(path: Path) -> str:
+    """Return the text of the key in this file, made now if there is none."""
+    from edge.identity.master_key import KeyRefused, MasterKey
+
+    try:
+        if not path.exists():
+            MasterKey.create(path)
+        return MasterKey.load(path).text()
+    except (KeyRefused, OSError) as error:
+        _fail(AdminError(str(error)))
 
 
 @edge.group("service-token", cls=Family)

@@ -18,7 +18,7 @@ from edge.config import schema as json_schema
 from edge.config.model import Config
 from edge.config.outside import load_beside
 from edge.config.starter import starter
-from edge.identity.keys import MasterKey
+from edge.identity.master_key import MasterKey
 from edge.server.folder import Folder, newest
 from edge.server.start import folders_of
 

@@ -35,6 +35,7 @@ class Operations(Protocol):
     async def reload(self) -> Answer: ...
     async def revoke(self, kind: str, what: str) -> Answer: ...
     async def rotate_keys(self) -> Answer: ...
+    async def rotate_master(self, given: str | None) -> Answer: ...
     async def service_tokens(self) -> list[Answer]: ...
     async def service_token_create(self, name: str, duration: int) -> Answer: ...
     async def service_token_rotate(self, name: str, grace: int) -> Answer: ...
@@ -82,6 +83,10 @@ def build_admin(operations: Operations, extra_routes: Sequence[BaseRoute] = ()) 
     async def rotate_keys(request: Request) -> Response:
         return JSONResponse(await operations.rotate_keys())
 
+    async def rotate_master(request: Request) -> Response:
+        given = field(await body_of(request), "key", str, None)
+        return JSONResponse(await operations.rotate_master(given))
+
     async def service_tokens(request: Request) -> Response:
         if request.method == "GET":
             return JSONResponse({"service_tokens": await operations.service_tokens()})
@@ -105,6 +110,7 @@ def build_admin(operations: Operations, extra_routes: Sequence[BaseRoute] = ()) 
             Route("/reload", reload, methods=["POST"]),
             Route("/revoke", revoke, methods=["POST"]),
             Route("/rotate-keys", rotate_keys, methods=["POST"]),
+            Route("/rotate-keys/master", rotate_master, methods=["POST"]),
             Route("/service-tokens", service_tokens, methods=["GET", "POST"]),
             Route("/service-tokens/{name}", service_token, methods=["DELETE"]),
             Route("/service-tokens/{name}/rotate", service_token_rotate, methods=["POST"]),

@@ -1,131 +1,33 @@
 """Keys: one master key in a file; every other secret is a row of the store, AES-GCM under it.
 
 Signing keys rotate every six weeks. A new one is published a moment before it signs, and the old
-one
-verifies for seven days more. Nothing here ever makes a key because one is damaged or missing: that
-would silently void every session and every AUD tag, so it is refused and a person decides."""
+one verifies for seven days more. Nothing here ever makes a key because one is damaged or missing:
+that would silently void every session and every AUD tag, so it is refused and a person decides."""
 
-import base64
+import asyncio
 import hashlib
 import hmac
-import os
 import secrets
-import stat
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cryptography import x509
-from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.x509.oid import NameOID
 
-if TYPE_CHECKING:  # `edge init` makes a master key and needs no database library
-    from edge.store import KeyRow, Store
+from edge.identity.master_key import KeyRefused, MasterKey, b64url
+from edge.store import KeyRow, Store
 
 ROTATION = 6 * 7 * 86400  # seconds that a signing key signs
 OVERLAP = 7 * 86400  # seconds that it verifies after that
+BRIDGE = "master"  # kind and name of the row that holds a new master key under the retired one
 LEAD = 60  # seconds between publishing a key and signing with it: workers load it meanwhile
-MASTER_NAME = "master.key"
-NONCE = 12  # bytes, AES-GCM
 # Made when the store is new: one-time PINs, AUD tags, TLS tickets, form tokens, hashes in
 # snapshots.
 KNOWN_SECRETS = ("pin", "aud", "ticket", "form", "hash")
-
-
-class KeyRefused(Exception):
-    """A key file or row is missing, damaged, or readable by others. Nothing was changed."""
-
-
-def b64url(data: bytes) -> str:
-    """Return base64url without padding."""
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def unb64url(text: str) -> bytes:
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-
-
-@dataclass(frozen=True, slots=True)
-class MasterKey:
-    """The one key that isn't in the store. Text form: `id: <16 hex>` and a line of base64url."""
-
-    id: str
-    key: bytes
-
-    def __repr__(self) -> str:
-        return f"MasterKey(id={self.id!r})"
-
-    @classmethod
-    def generate(cls) -> "MasterKey":
-        return cls(secrets.token_hex(8), secrets.token_bytes(32))
-
-    @classmethod
-    def create(cls, path: Path) -> "MasterKey":
-        """Write a new key with mode 0600; FileExistsError when there is one already."""
-        master = cls.generate()
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w") as file:
-            file.write(f"id: {master.id}\n{b64url(master.key)}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        return master
-
-    @classmethod
-    def load(cls, path: Path) -> "MasterKey":
-        """Read the key file; KeyRefused when it is missing, damaged, or others may read it."""
-        try:
-            mode = path.stat().st_mode
-            text = path.read_text("ascii")
-        except FileNotFoundError:
-            raise KeyRefused(
-                f"{path}: there is no master key; `sekisho edge init` makes one"
-            ) from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise KeyRefused(f"{path}: {error}") from error
-        credentials = os.environ.get("CREDENTIALS_DIRECTORY")
-        exempt = credentials is not None and path.resolve().is_relative_to(
-            Path(credentials).resolve()
-        )
-        if mode & (stat.S_IRWXG | stat.S_IRWXO) and not exempt:
-            raise KeyRefused(f"{path}: readable by others; chmod 600 it")
-        lines = text.split()
-        try:
-            if len(lines) != 3 or lines[0] != "id:":
-                raise ValueError("three words expected")
-            key = unb64url(lines[2])
-            if len(key) != 32 or not 1 <= len(lines[1]) <= 32:
-                raise ValueError("wrong length")
-        except ValueError as error:
-            raise KeyRefused(f"{path}: damaged ({error}); restore it from a backup") from error
-        return cls(lines[1], key)
-
-    @classmethod
-    def find(cls, state_folder: Path, named: Path | None = None) -> "MasterKey":
-        """Load the key from the configured file, systemd's credentials, or the state folder, in
-        this order."""
-        credentials = os.environ.get("CREDENTIALS_DIRECTORY")
-        if named is not None:
-            return cls.load(named)
-        if credentials is not None and (Path(credentials) / MASTER_NAME).exists():
-            return cls.load(Path(credentials) / MASTER_NAME)
-        return cls.load(state_folder / "keys" / MASTER_NAME)
-
-    def seal(self, name: str, plain: bytes) -> bytes:
-        """Encrypt; the name is bound in, so that a row can't be put in another's place."""
-        nonce = secrets.token_bytes(NONCE)
-        return nonce + AESGCM(self.key).encrypt(nonce, plain, name.encode())
-
-    def unseal(self, name: str, sealed: bytes) -> bytes:
-        try:
-            return AESGCM(self.key).decrypt(sealed[:NONCE], sealed[NONCE:], name.encode())
-        except (InvalidTag, ValueError) as error:
-            raise KeyRefused(f"key {name}: can't be decrypted with master key {self.id}") from error
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -166,16 +68,20 @@ class SigningKey:
 class KeyStore:
     """All keys of one installation, decrypted once at start."""
 
-    def __init__(self, store: "Store", master: MasterKey, clock: Callable[[], float]) -> None:
+    def __init__(self, store: Store, master: MasterKey, clock: Callable[[], float]) -> None:
         self._store = store
-        self._master = master
+        self.master = master  # seals
+        self.retired: MasterKey | None = None  # what the file still holds instead
+        self.divided = False  # some rows are under the retired one
         self._clock = clock
+        self._bridged = False
+        self._writing = asyncio.Lock()  # what is sealed under a master key is in before it changes
         self._keys: dict[str, Key] = {}
         self._signing: list[SigningKey] = []  # oldest first
 
     @classmethod
     async def open(
-        cls, store: "Store", master: MasterKey, *, clock: Callable[[], float]
+        cls, store: Store, master: MasterKey, *, clock: Callable[[], float]
     ) -> "KeyStore":
         """Decrypt every row; make the first keys only in a store that nobody has used.
 
@@ -188,13 +94,24 @@ class KeyStore:
         return self
 
     async def _load(self) -> None:
-        for row in await self._store.keys.all():
-            if row.master_id != self._master.id:
+        rows = await self._store.keys.all()
+        known = {self.master.id: self.master}
+        for row in rows:
+            self._bridged = self._bridged or row.kind == BRIDGE
+            if row.kind == BRIDGE and row.master_id == self.master.id:
+                plain = self.master.unseal(_bridge_name(row.public), row.secret)
+                self.retired, self.master = self.master, MasterKey(row.public, plain)
+                known[self.master.id] = self.master
+        for row in rows:
+            if row.kind == BRIDGE:
+                continue
+            if row.master_id not in known:
                 raise KeyRefused(
                     f"key {row.name} is encrypted under master key {row.master_id}, "
-                    f"not {self._master.id}"
+                    f"not {' or '.join(known)}"
                 )
-            self._hold(row, self._master.unseal(row.name, row.secret))
+            self._hold(row, known[row.master_id].unseal(row.name, row.secret))
+            self.divided = self.divided or row.master_id != self.master.id
         for name in KNOWN_SECRETS:
             if name not in self._keys:
                 raise KeyRefused(f"key {name} is missing from a store that has been used")
@@ -217,22 +134,13 @@ class KeyStore:
         active_from: int,
         retire: dict[str, int] | None = None,
     ) -> None:
-        from edge.store import KeyRow
+        async with self._writing:
+            sealed = self.master.seal(name, secret)
+            row = KeyRow(name, kind, now, active_from, None, public, sealed, self.master.id)
+            await self._store.keys.put(row, retire=retire)
+            self._hold(row, secret)
 
-        row = KeyRow(
-            name,
-            kind,
-            now,
-            active_from,
-            None,
-            public,
-            self._master.seal(name, secret),
-            self._master.id,
-        )
-        await self._store.keys.put(row, retire=retire)
-        self._hold(row, secret)
-
-    def _hold(self, row: "KeyRow", secret: bytes) -> None:
+    def _hold(self, row: KeyRow, secret: bytes) -> None:
         self._keys[row.name] = Key(
             row.name, row.kind, secret, row.public, row.created, row.active_from, row.retires
         )
@@ -294,14 +202,14 @@ class KeyStore:
         return sorted(found, key=lambda key: (key.active_from, key.name))
 
     def seal(self, name: str, plain: bytes) -> bytes:
-        """Encrypt a secret that lives in another table."""
-        return self._master.id.encode() + b":" + self._master.seal(name, plain)
+        """Encrypt a secret that lives in another table; its name is the row's id."""
+        return _under(self.master, name, plain)
 
     def unseal(self, name: str, sealed: bytes) -> bytes:
         master_id, _, rest = sealed.partition(b":")
-        if master_id.decode("ascii", "replace") != self._master.id:
+        if master_id.decode("ascii", "replace") != self.master.id:
             raise KeyRefused(f"{name} is encrypted under another master key")
-        return self._master.unseal(name, rest)
+        return self.master.unseal(name, rest)
 
     def aud(self, name: str) -> str:
         """Return the AUD tag that an application has by default: 64 hex digits that only its
@@ -367,25 +275,52 @@ class KeyStore:
             self._signing.remove(key)
             self._keys.pop(key.kid, None)
 
-    async def change_master(self, master: MasterKey) -> None:
-        """Encrypt every key anew under another master key, in one transaction."""
-        from edge.store import KeyRow
+    # ---- the master key
 
-        rows = [
-            KeyRow(
-                k.name,
-                k.kind,
-                k.created,
-                k.active_from,
-                k.retires,
-                k.public,
-                master.seal(k.name, k.secret),
-                master.id,
+    async def change_master(self, master: MasterKey) -> None:
+        """Seal every secret of the store under another master key, in one transaction.
+
+        The old one stays in `retired`, and opens the store, until `forget_retired`."""
+        known = {one.id: one for one in (self.retired, self.master) if one is not None}
+
+        def opened(master_id: str, name: str, sealed: bytes) -> bytes:
+            if master_id not in known:
+                raise KeyRefused(f"{name} is encrypted under master key {master_id}")
+            return known[master_id].unseal(name, sealed)
+
+        def key(row: KeyRow) -> KeyRow:
+            plain = opened(row.master_id, row.name, row.secret)
+            return replace(row, secret=master.seal(row.name, plain), master_id=master.id)
+
+        def thing(ident: str, sealed: bytes) -> bytes:
+            master_id, _, rest = sealed.partition(b":")
+            plain = opened(master_id.decode("ascii", "replace"), ident, rest)
+            return _under(master, ident, plain)
+
+        async with self._writing:
+            old = self.retired or self.master
+            now = int(self._clock())
+            bridge = KeyRow(
+                BRIDGE, BRIDGE, now, now, None, master.id,
+                old.seal(_bridge_name(master.id), master.key), old.id,
             )
-            for k in self._keys.values()
-        ]
-        await self._store.keys.replace(rows)
-        self._master = master
+            await self._store.keys.seal_anew(key, thing, bridge)
+            self.retired, self.master, self.divided = old, master, False
+            self._bridged = True
+
+    async def forget_retired(self) -> None:
+        """Delete the row by which the retired master key opens the store, if there is one."""
+        if self._bridged:
+            await self._store.keys.remove(BRIDGE)
+        self.retired, self._bridged = None, False
+
+
+def _bridge_name(master_id: str) -> str:
+    return f"{BRIDGE} {master_id}"
+
+
+def _under(master: MasterKey, name: str, plain: bytes) -> bytes:
+    return master.id.encode() + b":" + master.seal(name, plain)
 
 
 def _certificate(private: rsa.RSAPrivateKey, kid: str, now: int) -> str:

@@ -21,7 +21,9 @@ from edge.control.admin import NotDone, build_admin
 from edge.control.admin_tunnels import TunnelDesk, routes
 from edge.control.public import build_public
 from edge.identity.desk import Desk
-from edge.identity.keys import KeyRefused, KeyStore, MasterKey
+from edge.identity.keys import KeyStore
+from edge.identity.master_key import KeyRefused, MasterKey, master_file
+from edge.identity.master_rotation import MasterRotation
 from edge.server.assemble import Assembly
 from edge.server.certificates import write_tunnel_files
 from edge.server.channel import Channel, die_with_master, inherited_channel, keep_to_master
@@ -58,7 +60,7 @@ class Control:
 
     def __init__(
         self, plan: Plan, channel: Channel, store: Store, keys: KeyStore,
-        *, wall: Callable[[], float],
+        rotation: MasterRotation, *, wall: Callable[[], float],
     ) -> None:
         self.plan = plan
         self.channel = channel
@@ -79,7 +81,7 @@ class Control:
             publish_revocation=self._publish_revocation, clock=wall,
         )
         self.operations = NodeOperations(
-            plan, self.publisher, self.assembly, self.desk,
+            plan, self.publisher, self.assembly, self.desk, rotation,
             reopen=lambda: channel.send("reopen"), wall=wall,
         )
         self.tunnels = TunnelDesk(
@@ -361,14 +363,17 @@ async def build_control(
 
     Raises StoreRefused, StoreUnavailable or KeyRefused."""
     named = Path(plan.master_key_file) if plan.master_key_file else None
-    master = MasterKey.find(Path(plan.state_folder), named)
+    file = master_file(Path(plan.state_folder), named)
+    master = MasterKey.load(file)
     store = await Store.open(plan.state)
     try:
         keys = await KeyStore.open(store, master, clock=wall)
+        rotation = MasterRotation(keys, file)
+        await rotation.resume()
     except BaseException:
         await store.close()
         raise
-    return Control(plan, channel, store, keys, wall=wall)
+    return Control(plan, channel, store, keys, rotation, wall=wall)
 
 
 async def serve(plan: Plan, channel: Channel) -> int:

@@ -7,6 +7,8 @@ from typing import Any
 
 from edge.control.admin import Answer, NotDone
 from edge.identity.desk import Desk
+from edge.identity.master_key import KeyRefused, MasterKey
+from edge.identity.master_rotation import MasterRotation, RotationRefused
 from edge.identity.revocations import NobodyFound
 from edge.identity.service_tokens import Created
 from edge.server.assemble import Assembly
@@ -22,12 +24,14 @@ class NodeOperations:
 
     def __init__(
         self, plan: Plan, publisher: Publisher, assembly: Assembly, desk: Desk,
+        rotation: MasterRotation,
         *, reopen: Callable[[], None], wall: Callable[[], float] = time.time,
     ) -> None:
         self.plan = plan
         self.publisher = publisher
         self.assembly = assembly
         self.desk = desk
+        self.rotation = rotation
         self.reopen = reopen  # tell whoever writes a log to open it again
         self.wall = wall
         self.started = wall()
@@ -170,6 +174,22 @@ class NodeOperations:
         outcome = await self._publish("key rotation")
         self.desk.audit.record("rotate-keys", kid=str(kid))
         return {"kid": kid, **_outcome(outcome)}
+
+    async def rotate_master(self, given: str | None) -> Answer:
+        """Seal every secret under a new master key: the text of a key file, or one made here."""
+        try:
+            key = None if given is None else MasterKey.parse(given)
+        except ValueError:
+            raise NotDone("that is no master key file", 400) from None
+        try:
+            master = await self.rotation.rotate(key)
+        except (RotationRefused, KeyRefused) as refused:
+            raise NotDone(str(refused)) from None
+        except OSError as error:
+            raise NotDone(f"{error.filename}: {error.strerror}", 507) from error
+        in_place = self.desk.keys.retired is None
+        self.desk.audit.record("rotate-master-key", id=master.id, in_place=in_place)
+        return {"id": master.id, "file": str(self.rotation.path), "in_place": in_place}
 
     async def _publish(self, cause: str) -> Outcome:
         outcome = await self.publisher.reload(cause, reread=False)

@@ -1,11 +1,12 @@
 """Rows of the `keys` table, still encrypted: edge.identity.keys opens them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy import delete, insert, select, update
 
 from edge.store.engine import Database
-from edge.store.tables import accounts, events, keys
+from edge.store.tables import accounts, events, keys, objects
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +41,35 @@ class Keys:
                 insert(keys).values(**{f: getattr(row, f) for f in row.__slots__})
             )
 
-    async def replace(self, rows: list[KeyRow]) -> None:
-        """Write the rows over those of the same name (re-encryption under another master key)."""
+    async def seal_anew(
+        self,
+        key: Callable[[KeyRow], KeyRow],
+        thing: Callable[[str, bytes], bytes],
+        bridge: KeyRow,
+    ) -> None:
+        """Seal every secret of the store anew, in one transaction: all of it, or nothing.
+
+        `key` returns a row of this table under the new master key, `thing` the secret of the object
+        with that id. `bridge` takes the place of the row of its kind."""
         async with self._database.write() as connection:
-            for row in rows:
+            await connection.execute(delete(keys).where(keys.c.kind == bridge.kind))
+            for row in (await connection.execute(select(keys).with_for_update())).all():
+                fresh = key(KeyRow(**row._mapping))
                 await connection.execute(
                     update(keys)
-                    .where(keys.c.name == row.name)
-                    .values(secret=row.secret, master_id=row.master_id)
+                    .where(keys.c.name == fresh.name)
+                    .values(secret=fresh.secret, master_id=fresh.master_id)
                 )
+            sealed = select(objects.c.id, objects.c.secret).where(objects.c.secret.is_not(None))
+            for ident, secret in (await connection.execute(sealed.with_for_update())).all():
+                await connection.execute(
+                    update(objects)
+                    .where(objects.c.id == ident)
+                    .values(secret=thing(ident, secret))
+                )
+            await connection.execute(
+                insert(keys).values(**{f: getattr(bridge, f) for f in bridge.__slots__})
+            )
 
     async def remove(self, name: str) -> None:
         async with self._database.write() as connection:

@@ -19,7 +19,7 @@ class Thing:
     kind: str
     name: str
     body: dict[str, Any]
-    secret: bytes | None  # encrypted by the caller (KeyStore.seal)
+    secret: bytes | None  # encrypted by the caller: KeyStore.seal(id, …)
     created: int
     changed: int
 

@@ -14,7 +14,8 @@ from aiosmtpd.smtp import SMTP
 
 from edge.control.public import build_public
 from edge.identity.desk import Desk
-from edge.identity.keys import KeyStore, MasterKey
+from edge.identity.keys import KeyStore
+from edge.identity.master_key import MasterKey
 from edge.identity.world import PIN, Application, Judgement, Mail, Provider, World
 from edge.store import Store
 from tests.kit.sign_in import AUTH, GRAFANA_AUD, WIKI_AUD, Browser, Inbox, ManualClock

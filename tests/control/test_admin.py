@@ -29,6 +29,9 @@ class Operations:
     async def rotate_keys(self):
         return {"kid": "k"}
 
+    async def rotate_master(self, given):
+        return {"given": given}
+
     async def service_tokens(self):
         return [{"name": "robot"}]
 
@@ -62,6 +65,9 @@ def test_answers_are_json(admin):
     assert admin.get("/status").json() == {"version": 7}
     assert admin.get("/service-tokens").json() == {"service_tokens": [{"name": "robot"}]}
     assert admin.post("/rotate-keys").json() == {"kid": "k"}
+    assert admin.post("/rotate-keys/master").json() == {"given": None}
+    assert admin.post("/rotate-keys/master", json={"key": "k"}).json() == {"given": "k"}
+    assert admin.post("/rotate-keys/master", json={"key": 7}).status_code == 400
 
 
 def test_refusal_is_a_sentence_with_its_details(admin):

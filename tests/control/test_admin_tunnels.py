@@ -12,7 +12,8 @@ from starlette.applications import Starlette
 from edge.control.admin import NotDone, build_admin
 from edge.control.admin_tunnels import TunnelDesk, routes
 from edge.identity.authority import new_key, new_request, read_role
-from edge.identity.keys import KeyStore, MasterKey
+from edge.identity.keys import KeyStore
+from edge.identity.master_key import MasterKey
 from edge.identity.revocations import Revocations
 from edge.store import Store
 from tests.identity.test_authority import der

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.identity.keys import KeyStore, MasterKey
+from edge.identity.keys import KeyStore
+from edge.identity.master_key import MasterKey
 from edge.store import Store
 from tests.kit.sign_in import ManualClock
 

@@ -1,51 +1,14 @@
 """Keys: encrypted rows under one master key, rotation with overlap, and never a silent new one."""
 
-import stat
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
-from edge.identity.keys import LEAD, OVERLAP, ROTATION, KeyRefused, KeyStore, MasterKey
+from edge.identity.keys import LEAD, OVERLAP, ROTATION, KeyStore
+from edge.identity.master_key import KeyRefused, MasterKey
 from edge.store import Store
 from tests.kit.sign_in import ManualClock
-
-
-def test_master_key_file(tmp_path: Path) -> None:
-    path = tmp_path / "keys" / "master.key"
-    made = MasterKey.create(path)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-    assert MasterKey.load(path) == made == MasterKey.find(tmp_path)
-    assert made.key.hex() not in repr(made) and path.read_text().startswith("id: ")
-    with pytest.raises(FileExistsError):
-        MasterKey.create(path)
-
-
-@pytest.mark.parametrize(
-    "content", ["", "id: x", "id: x\nAAAA\n", "x\ny\nz\n", "id: x\n" + "A" * 60]
-)
-def test_damaged_master_key(tmp_path: Path, content: str) -> None:
-    path = tmp_path / "master.key"
-    path.write_text(content)
-    path.chmod(0o600)
-    with pytest.raises(KeyRefused, match="damaged"):
-        MasterKey.load(path)
-
-
-def test_master_key_for_all_to_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "master.key"
-    MasterKey.create(path)
-    path.chmod(0o640)
-    with pytest.raises(KeyRefused, match="chmod 600"):
-        MasterKey.load(path)
-    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))  # systemd guards these itself
-    assert MasterKey.find(Path("/nowhere")).id
-
-
-def test_missing_master_key(tmp_path: Path) -> None:
-    with pytest.raises(KeyRefused, match="edge init"):
-        MasterKey.find(tmp_path)
 
 
 async def test_another_master_key_is_refused(
@@ -119,20 +82,6 @@ async def test_keys_survive_a_restart(
     found = again.get("tunnel-ca")
     assert found is not None and (found.secret, found.public) == (b"secret", "PEM")
     assert again.of_kind("authority") == [found]
-
-
-async def test_change_of_master_key(
-    store: Store, keys: KeyStore, master: MasterKey, clock: ManualClock
-) -> None:
-    sealed = keys.seal("x", b"plain")
-    assert keys.unseal("x", sealed) == b"plain"
-    with pytest.raises(KeyRefused):
-        keys.unseal("y", sealed)
-    other = MasterKey.generate()
-    await keys.change_master(other)
-    with pytest.raises(KeyRefused):
-        await KeyStore.open(store, master, clock=clock)
-    assert (await KeyStore.open(store, other, clock=clock)).secret("pin") == keys.secret("pin")
 
 
 async def test_default_aud_is_the_compilers(keys: KeyStore) -> None:

@@ -4,7 +4,8 @@ import asyncio
 import json
 from typing import Any
 
-from edge.identity.keys import KeyStore, MasterKey
+from edge.identity.keys import KeyStore
+from edge.identity.master_key import MasterKey
 from edge.store import Store
 from tests.kit.edge_process import EdgeProcess
 from tests.kit.mint import Mint, compact, unb64

@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from edge.cli.admin_client import AdminClient, AdminError
-from edge.identity.keys import MasterKey
+from edge.identity.master_key import MasterKey
 from tests.kit.bare_node import alive, free_port, wait_until
 
 __all__ = ["EdgeProcess", "edge_process", "free_port", "wait_until"]

@@ -107,7 +107,7 @@ def write(status: int, extra: str = "") -> None:
 def install() -> None:
     CONFIG.parent.mkdir(mode=0o755, exist_ok=True)
     write(200)
-    from edge.identity.keys import MasterKey
+    from edge.identity.master_key import MasterKey
     from tests.kit.certificates import Authority
 
     secrets = CONFIG.parent / "credentials"   # 0700: the service sees what systemd hands it only

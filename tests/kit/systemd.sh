@@ -18,6 +18,10 @@ trap finish EXIT
 
 cat >"$world/boot" <<'BOOT'
 set -eu
+if ! mountpoint -q /; then  # a chroot: a mount of the same root first, as propagation belongs to mounts
+  mkdir "$1/root" && mount --rbind / "$1/root"
+  exec chroot "$1/root" bash "$0" "$@"
+fi
 mount --make-rprivate /
 scratch=$1/scratch; keep=$2
 mkdir "$scratch"; mount -t tmpfs tmpfs "$scratch"
@@ -37,16 +41,16 @@ exec env -i container=namespaces PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/
   /lib/systemd/systemd --system --unit=basic.target --log-target=console --show-status=0
 BOOT
 
-timeout "$seconds" unshare --kill-child --fork --pid --mount-proc --mount --uts --ipc --cgroup \
+timeout "$seconds" unshare --kill-child --fork --pid --mount-proc --mount --uts --ipc --cgroup --propagation unchanged \
   bash "$world/boot" "$world" "$keep" >"$world/log" 2>&1 &
 boot=$!
 for _ in $(seq 150); do
   child=$(pgrep -P "$boot" -x unshare || true)
   init=$(pgrep -P "${child:-0}" -x systemd || true)
-  [ -n "$init" ] && [ "$(nsenter -t "$init" -a systemctl is-system-running 2>/dev/null)" = running ] && break
+  [ -n "$init" ] && [ "$(nsenter -t "$init" -a -r -w systemctl is-system-running 2>/dev/null)" = running ] && break
   sleep 0.2
 done
 [ -n "$init" ] || { echo "systemd did not start:" >&2; cat "$world/log" >&2; exit 1; }
 rc=0
-nsenter -t "$init" -a "$@" || rc=$?
+nsenter -t "$init" -a -r -w "$@" || rc=$?
 exit "$rc"

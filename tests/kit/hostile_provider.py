@@ -52,7 +52,8 @@ class HostileProvider:
                 if line.lower().startswith("content-length:"):
                     self.bodies.append((await reader.readexactly(int(line[15:]))).decode())
             if path in self.stall:
-                await asyncio.sleep(3600)
+                await reader.read()  # until whoever asked has given up
+                return
             if path in self.raw:
                 writer.write(self.raw[path])
             else:

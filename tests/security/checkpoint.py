@@ -33,7 +33,9 @@ certificates:
 {certificates}
 mail: {{server: "smtp://127.0.0.1:{smtp}", from: "access@sekisho.localhost"}}
 {settings}
-identity_providers: [{{name: One-time PIN, type: onetimepin}}]
+identity_providers:
+  - {{name: One-time PIN, type: onetimepin}}
+{providers}
 routes:
   - {{hostname: "*.sekisho.localhost", service: "{origin}"}}
 applications:
@@ -61,6 +63,7 @@ applications:
   - name: Contractors out
     domain: groups.sekisho.localhost
     policies: [{{name: Staff, decision: allow, include: [{{email: alice@example.com}}], exclude: [{{idp_group: contractors}}]}}]
+{applications}
 """
 
 
@@ -78,6 +81,8 @@ class Checkpoint:
         "edge": [OPEN, A, B, PATHS, "login.sekisho.localhost", "office.sekisho.localhost", "*.sekisho.localhost"],
     }
     settings = "timeouts: {body_idle: 2s}"
+    providers = ""                       # YAML items after the one-time PIN
+    applications = ""                    # YAML items after those that every checkpoint has
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -95,6 +100,7 @@ class Checkpoint:
                     f"  - {{certificate: {folder}/{name}.pem, key: {folder}/{name}.key}}"
                     for name in self.certificates),
                 smtp=self.mail.port, origin=self.origin.url, settings=self.settings,
+                providers=self.providers, applications=self.applications,
             ),
             folder,
         )

@@ -84,7 +84,7 @@ class ApplicationHost:
                 same_site=application.same_site,
             ),
         )
-        self._desk.audit.record(
-            "application-session", who=redeemed.who, aud=application.aud, address=visit.address
+        self._desk.audit.entered(
+            who=redeemed.who, aud=application.aud, address=visit.address, network=visit.network
         )
         return answer

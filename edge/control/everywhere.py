@@ -123,10 +123,13 @@ class Everywhere:
         """Revoke first, then clear: a copied cookie is dead when this page shows."""
         only = only and not visit.on_auth_domain
         for claims in await self._to_end(visit):
+            nonce, sid = str(claims.get("identity_nonce", "")), str(claims["sekisho"]["sid"])
+            if await self._desk.revocations.known(nonce if only else "", sid):
+                continue
             if only:
-                await self._desk.revocations.nonce(str(claims["identity_nonce"]))
+                await self._desk.revocations.one_application(nonce, sid)
             else:
-                await self._desk.revocations.session(str(claims["sekisho"]["sid"]))
+                await self._desk.revocations.session(sid)
             self._desk.audit.record(
                 "sign-out",
                 who=str(claims.get("email", "")),

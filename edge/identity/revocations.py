@@ -10,6 +10,8 @@ from typing import Any
 from edge.store import RevocationRow, Store
 
 MONTH = 31 * 86400  # the longest that any token lives; leeway included
+# sign-outs of single applications in one sign-in; over it: the next ends all of the sign-in
+MAX_ENDED = 16
 FOREVER = 2**53  # for what has no end of its own: credentials
 
 Entry = dict[str, Any]
@@ -35,6 +37,20 @@ class Revocations:
         """End one application session."""
         await self._store.sessions.end_application(nonce, self._now())
         return await self._add("nonce", nonce)
+
+    async def one_application(self, nonce: str, session: str) -> None:
+        """End one application session of this sign-in, or, where MAX_ENDED went before it, all."""
+        if await self._store.sessions.ended_of(session) < MAX_ENDED:
+            await self.nonce(nonce)
+        else:
+            await self.session(session)
+
+    async def known(self, nonce: str, session: str) -> bool:
+        """Say whether this token is revoked, by itself or with its sign-in: to do it again would
+        only add to what every worker holds."""
+        return await self._store.revocations.known(
+            [("nonce", nonce), ("session", session)], self._now()
+        )
 
     async def user(self, who: str) -> list[Entry]:
         """End everything of a person, by account id or e-mail address; NobodyFound when there is

@@ -195,11 +195,10 @@ class Sessions:
         current = await self.live(row.session)
         if application is None or current is None:
             return None
-        nonce = new_id()
         epoch = await self._store.sessions.application_epoch(row.aud)
-        await self._store.sessions.begin_application(
+        nonce = await self._store.sessions.begin_application(
             ApplicationSessionRow(
-                nonce, row.session, row.aud, current.account.id, now, now + row.lifetime, None
+                new_id(), row.session, row.aud, current.account.id, now, now + row.lifetime, None
             )
         )
         token = self._tokens.application(

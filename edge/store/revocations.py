@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import delete, func, insert, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from edge.store.engine import Database
@@ -29,6 +29,14 @@ class Revocations:
         """Store one; when this returns it survives a crash."""
         async with self._database.write() as connection:
             return await insert_revocation(connection, kind, target, epoch, until, now)
+
+    async def known(self, targets: list[tuple[str, str]], now: int) -> bool:
+        """Say whether one of these (kind, id) is revoked already."""
+        query = select(revocations.c.seq).where(
+            tuple_(revocations.c.kind, revocations.c.id).in_(targets), revocations.c.until > now
+        )
+        async with self._database.read() as connection:
+            return (await connection.execute(query.limit(1))).first() is not None
 
     async def live(self, now: int) -> tuple[int, list[RevocationRow]]:
         """Return (newest number ever given, every row that is still needed)."""

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, exists, insert, select, update
+from sqlalchemy import delete, exists, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from edge.store.accounts import raise_epoch
 from edge.store.engine import Database
@@ -17,6 +18,11 @@ from edge.store.tables import (
     handoffs,
     sessions,
 )
+
+# visits of one sign-in at one application; over it: expired ones go, else the newest is shared
+MAX_ENTRIES = 32
+# hand-off codes of one sign-in that are out; over it: the oldest is void
+MAX_CODES = 128
 
 Facts = dict[str, Any]
 
@@ -177,8 +183,16 @@ class Sessions:
                     .values(ended=now)
                 )
 
-    async def begin_application(self, row: ApplicationSessionRow) -> None:
+    async def begin_application(self, row: ApplicationSessionRow) -> str:
+        """Store a new one and return the nonce that the token gets: this one's, or the newest
+        one's where MAX_ENTRIES of this sign-in are there and hold."""
         async with self._database.write() as connection:
+            await connection.execute(
+                select(sessions.c.id).where(sessions.c.id == row.session).with_for_update()
+            )
+            shared = await _share(connection, row)
+            if shared is not None:
+                return shared
             await connection.execute(
                 insert(application_sessions).values(
                     nonce=row.nonce,
@@ -190,6 +204,15 @@ class Sessions:
                     ended=None,
                 )
             )
+            return row.nonce
+
+    async def ended_of(self, session: str) -> int:
+        """Return how many application sessions of this sign-in ended before their time."""
+        query = select(func.count()).where(
+            application_sessions.c.session == session, application_sessions.c.ended.is_not(None)
+        )
+        async with self._database.read() as connection:
+            return int((await connection.execute(query)).scalar_one())
 
     async def application(self, nonce: str) -> ApplicationSessionRow | None:
         async with self._database.read() as connection:
@@ -241,6 +264,19 @@ class Sessions:
             await connection.execute(
                 insert(handoffs).values(**{field: getattr(row, field) for field in row.__slots__})
             )
+            kept = (
+                select(handoffs.c.digest)
+                .where(handoffs.c.session == row.session)
+                .order_by(handoffs.c.expires.desc(), handoffs.c.digest)
+                .limit(MAX_CODES)
+            )
+            await connection.execute(
+                delete(handoffs).where(
+                    handoffs.c.session == row.session,
+                    handoffs.c.digest != row.digest,
+                    handoffs.c.digest.not_in(kept),
+                )
+            )
 
     async def redeem(self, digest: str, now: int) -> Handoff | None:
         """Take a hand-off code: the first caller gets it, every later one None."""
@@ -269,6 +305,32 @@ class Sessions:
             await connection.execute(
                 delete(sessions).where(sessions.c.expires <= now - keep, ~exists(living))
             )
+
+
+async def _share(connection: AsyncConnection, row: ApplicationSessionRow) -> str | None:
+    """Make room for one more row of this sign-in at this application, or return whose nonce it
+    shares, with the longer of both lives."""
+    table = application_sessions
+    mine = (table.c.session == row.session) & (table.c.aud == row.aud)
+    counted = select(func.count()).select_from(table).where(mine)
+    if (await connection.execute(counted)).scalar_one() < MAX_ENTRIES:
+        return None
+    over = table.c.ended.is_(None) & (table.c.expires <= row.created)
+    await connection.execute(delete(table).where(mine, over))
+    if (await connection.execute(counted)).scalar_one() < MAX_ENTRIES:
+        return None
+    newest = select(table.c.nonce, table.c.expires).where(mine, table.c.ended.is_(None))
+    found = (
+        await connection.execute(newest.order_by(table.c.created.desc(), table.c.nonce).limit(1))
+    ).first()
+    if found is None:  # an administrator ended them one by one
+        return None
+    await connection.execute(
+        update(table)
+        .where(table.c.nonce == found.nonce)
+        .values(expires=max(found.expires, row.expires))
+    )
+    return str(found.nonce)
 
 
 def _text(facts: Facts) -> str:

@@ -227,6 +227,19 @@ async def test_logout_of_one_application(place: Place) -> None:
     assert (await browser.get(LOGIN + "/cdn-cgi/access/get-identity")).status == 200
 
 
+@pytest.mark.parametrize("query", ["?only=1", ""])
+async def test_signing_out_again_adds_nothing(place: Place, query: str) -> None:
+    """Each entry stays a month in every worker: a copied token that signs out in a loop makes one."""
+    browser = await signed_in(place)
+    line = f"CF_Authorization={browser.jar['wiki.example.com']['CF_Authorization']}"
+    for _ in range(5):
+        answer = await browser.get(WIKI + "/cdn-cgi/access/logout" + query, cookie=line)
+        assert answer.status == 200 and answer.headers["cache-control"] == "no-store"
+    await place.desk.audit.flush()
+    assert len(place.published) == 1
+    assert len(await place.desk.store.events.newest(kind="sign-out")) == 1
+
+
 @pytest.mark.parametrize(("data", "kind"), [({"all": "1"}, "session"), ({"only": "1"}, "nonce")])
 async def test_k09_logout_after_the_sign_in_expired(
     place: Place, data: dict[str, str], kind: str

@@ -56,6 +56,25 @@ async def test_what_strangers_type_makes_no_rows(store: Store, clock: ManualCloc
     assert found["sign-in-failed"]["detail"] == {"why": "closed"}
 
 
+async def test_visits_are_added_up(store: Store, clock: ManualClock) -> None:
+    """Whoever is signed in and comes back without end makes one row a minute and network."""
+    audit = Audit(store, clock)
+    for _ in range(300):
+        audit.entered(who="ann@x.com", aud="a", address="192.0.2.1", network="192.0.2.0/24")
+    audit.entered(who="ann@x.com", aud="a", address="198.51.100.7", network="198.51.100.0/24")
+    audit.refused(who="ann@x.com", address="", aud="a", reason="r")
+    await audit.flush()
+    assert await store.events.newest() == []
+    clock.advance(60)
+    await audit.flush()
+    found = {(e["kind"], e["address"], e["count"], e["reason"]) for e in await store.events.newest()}
+    assert found == {
+        ("application-session", "192.0.2.1", 300, ""),
+        ("application-session", "198.51.100.7", 1, ""),
+        ("refused", "", 1, "r"),
+    }
+
+
 async def test_events_wait_for_the_database(
     store: Store, clock: ManualClock, tmp_path: object
 ) -> None:

@@ -6,15 +6,17 @@ from typing import Any
 
 import jwt
 import pytest
+from sqlalchemy import text
 
 from edge.identity.destination import destination, meta_of
 from edge.identity.keys import KeyStore
 from edge.identity.providers.oidc import plain
-from edge.identity.revocations import Revocations
+from edge.identity.revocations import MAX_ENDED, Revocations
 from edge.identity.sessions import Current, Issued, Person, Refused, Sessions
 from edge.identity.tokens import Tokens
 from edge.identity.world import OIDC, Application, Judgement, Provider, World
 from edge.store import Store
+from edge.store.sessions import MAX_CODES, MAX_ENTRIES
 from tests.kit.sign_in import GRAFANA_AUD, WIKI_AUD, ManualClock
 
 START = "s" * 22
@@ -50,8 +52,8 @@ class House:
     def __init__(self, store: Store, keys: KeyStore, clock: ManualClock) -> None:
         self.store, self.clock = store, clock
         self.published: list[dict[str, Any]] = []
-        revocations = Revocations(store, self.published.append, clock)
-        self.sessions = Sessions(store, Tokens(keys, clock), revocations, clock)
+        self.revocations = Revocations(store, self.published.append, clock)
+        self.sessions = Sessions(store, Tokens(keys, clock), self.revocations, clock)
         self.judge = Verdict()
         wiki = Application(
             WIKI_AUD,
@@ -194,6 +196,75 @@ async def test_k10_a_verdict_of_another_application(house: House, aud: str) -> N
     assert (refused.judgement.verdict, refused.judgement.reason) == ("deny", "policy-no-match")
     house.judge.says = Judgement("allow", "policy-allowed", aud=WIKI_AUD)
     assert isinstance(await house.sessions.issue(house.world, aim, current, ""), Issued)
+
+
+async def rows_of(house: House) -> int:
+    async with house.store._database.read() as connection:
+        found = await connection.execute(text("SELECT count(*) FROM application_sessions"))
+        return int(found.scalar_one())
+
+
+async def test_a_visitor_without_end_fills_no_disk(house: House) -> None:
+    """Thirty-two visits of one sign-in have a row each; those after share the newest one's, which
+    lives as long as the last of their tokens."""
+    laptop = await house.sign_in()
+    seen = []
+    for _ in range(MAX_ENTRIES + 5):
+        seen.append(await house.token(laptop))
+        house.clock.advance(1)
+    nonces = [claims["identity_nonce"] for claims in seen]
+    assert len(set(nonces)) == await rows_of(house) == MAX_ENTRIES
+    assert set(nonces[MAX_ENTRIES:]) == {nonces[MAX_ENTRIES - 1]}
+    row = await house.store.sessions.application(nonces[-1])
+    assert row is not None and row.expires == seen[-1]["exp"] and row.ended is None
+    phone = await house.sign_in()  # another sign-in has its own
+    assert (await house.token(phone))["identity_nonce"] not in nonces
+    house.world = dataclasses.replace(house.world, global_session=400 * 86400)
+    lasting = await house.sign_in()
+    for _ in range(MAX_ENTRIES):
+        await house.token(lasting)
+    before = await rows_of(house)
+    house.clock.advance(31 * 86400)  # all of them expired: they make room
+    assert (await house.token(lasting))["identity_nonce"] not in nonces
+    assert await rows_of(house) == before - MAX_ENTRIES + 1
+
+
+async def test_a_session_that_ended_is_shared_with_nobody(house: House) -> None:
+    laptop = await house.sign_in()
+    nonces = [(await house.token(laptop))["identity_nonce"] for _ in range(MAX_ENTRIES)]
+    for nonce in nonces:
+        await house.revocations.nonce(nonce)
+    assert (await house.token(laptop))["identity_nonce"] not in nonces
+
+
+async def test_sign_outs_of_one_sign_in_are_bounded(house: House) -> None:
+    """Each is an entry that every worker keeps for a month: the seventeenth ends the sign-in."""
+    laptop = await house.sign_in()
+    for number in range(MAX_ENDED + 1):
+        claims = await house.token(laptop)
+        nonce, sid = claims["identity_nonce"], claims["sekisho"]["sid"]
+        assert not await house.revocations.known(nonce, sid)
+        await house.revocations.one_application(nonce, sid)
+        assert await house.revocations.known(nonce, sid)
+        assert (await house.sessions.live(sid) is None) == (number == MAX_ENDED)
+    assert [entry["kind"] for entry in house.published] == ["nonce"] * MAX_ENDED + ["session"]
+
+
+async def test_codes_of_one_sign_in_are_bounded(house: House) -> None:
+    laptop = await house.sign_in()
+    aim = destination(house.world, "wiki.example.com", WIKI_AUD, "/", meta_of(START))
+    assert aim is not None
+    codes = []
+    for _ in range(MAX_CODES + 2):
+        issued = await house.sessions.issue(house.world, aim, laptop, "")
+        assert isinstance(issued, Issued)
+        codes.append(issued.code)
+        house.clock.advance(0.4)
+    assert await house.sessions.redeem(house.world, "wiki.example.com", codes[0], START) is None
+    async with house.store._database.read() as connection:
+        found = await connection.execute(text("SELECT count(*) FROM handoffs"))
+        assert found.scalar_one() <= MAX_CODES
+    assert await house.sessions.redeem(house.world, "wiki.example.com", codes[-1], START)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), [1.5, float("nan")]])

@@ -22,6 +22,8 @@ PYTHON = {
         "edge/identity/providers/pin.py",
         "edge/identity/mail.py",
         "edge/store/flows.py",
+        "edge/store/sessions.py",
+        "edge/identity/revocations.py",
     ),
     "Audit events": ("edge/identity/audit.py",),
     "Registering a link": (

@@ -6,7 +6,7 @@ import re
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from edge.config.criteria import CRITERIA
+from edge.config.criteria import CRITERIA, NOT_HERE
 from edge.config.model import (
     AddressList,
     Application,
@@ -74,8 +74,10 @@ RULES = """\
 ## Rules
 
 A rule is one criterion with its value, in the short form or in the shape of Cloudflare's API:
-`{email: ada@example.com}` or `{"email": {"email": "ada@example.com"}}`. How rules in `include`,
-`require` and `exclude` come to a decision is told in [policies.md](policies.md).
+`{email: ada@example.com}` or `{"email": {"email": "ada@example.com"}}`. Both are the same rule.
+How rules in `include`, `require` and `exclude` come to a decision is told in
+[policies.md](policies.md).
+Cloudflare's other criteria do not exist here ({not_here}): naming one is an error.
 
 | criterion | short form | Cloudflare's shape | true when |
 |---|---|---|---|
@@ -154,7 +156,8 @@ def criteria_lines() -> list[str]:
                 for s in shapes if "properties" in s
             )  # fmt: skip
             short = short or f"`{kind.name}: …`"
-        lines.append(f"| `{kind.name}` | {short} | {shape} | {kind.description} |")
+        names = f"`{kind.name}`" + (f" (`{kind.api}`)" if kind.api else "")
+        lines.append(f"| {names} | {short} | {shape} | {kind.description} |")
     return lines
 
 
@@ -168,7 +171,8 @@ def markdown() -> str:
     for heading, model in PARTS:
         doc = " ".join((model.__doc__ or "").split())
         lines += [f"## `{heading}`", "", doc, "", *table(model), ""]
-    lines += [RULES + "\n".join(criteria_lines()), ""]
+    rules = RULES.replace("{not_here}", ", ".join(f"`{name}`" for name in NOT_HERE))
+    lines += [rules + "\n".join(criteria_lines()), ""]
     return "\n".join(lines)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from edge.config.criteria import CRITERIA, Criterion
+from edge.config.criteria import CRITERIA, NOT_HERE, SPELLINGS, Criterion
 from edge.config.problem import Mark, did_you_mean
 from edge.config.scalars import wrong
 from edge.config.source import Map, mark_at
@@ -37,14 +37,16 @@ def parse(value: Any) -> Rule:
     if not isinstance(value, dict) or len(value) != 1:
         raise wrong("a rule is one criterion with its value, like {email: ada@example.com}")
     ((name, given),) = value.items()
-    kind = CRITERIA.get(name)
+    kind = SPELLINGS.get(name)
     if kind is None:
-        place = value.keys_at.get(name) if isinstance(value, Map) else None
+        place = value.keys_at.get(name) if isinstance(value, Map) else at
+        if name in NOT_HERE:
+            raise wrong(f"Cloudflare's criterion “{name}” does not exist here", at=place)
         raise wrong(f"there is no criterion “{name}”{did_you_mean(name, CRITERIA)}", at=place)
     if isinstance(value, Map):
         at = value.values_at[name]
     try:
-        return Rule(name, kind.parse(given), at)
+        return Rule(kind.name, kind.parse(given), at)
     except PydanticCustomError as error:
         context = error.context or {}
         if at is None or context.get("at") is not None:
@@ -56,11 +58,11 @@ def rule_schema() -> dict[str, Any]:
     shapes = [
         {
             "type": "object",
-            "properties": {kind.name: {**kind.schema, "description": kind.description}},
-            "required": [kind.name],
+            "properties": {name: {**kind.schema, "description": kind.description}},
+            "required": [name],
             "additionalProperties": False,
         }
-        for kind in CRITERIA.values()
+        for name, kind in SPELLINGS.items()
     ]
     return {"anyOf": [{"enum": ["everyone", "any_valid_service_token"]}, *shapes]}
 

@@ -1,8 +1,7 @@
 """The criteria that rules may name: one written-out table, one file for each.
 
 To add one: a file here, its row below, an Op and its function in _fastpath (snapshot.pxd,
-policy.pyx), and the same in
-tests/kit/policy_reference.py."""
+policy.pyx), and the same in tests/kit/policy_reference.py."""
 
 from edge.config.criteria import (
     any_valid_service_token,
@@ -40,4 +39,20 @@ CRITERIA: dict[str, Kind] = {
     )
 }
 
-__all__ = ["CRITERIA", "Ask", "Criterion", "Kind", "World"]
+# Every name that a rule may write: Cloudflare's API spells two in another way than its provider.
+SPELLINGS = CRITERIA | {kind.api: kind for kind in CRITERIA.values() if kind.api}
+
+# Cloudflare's criteria that are not here: no misspelling of one that is, and told apart from it.
+NOT_HERE = (
+    "auth_context",
+    "certificate",
+    "common_name",
+    "device_posture",
+    "external_evaluation",
+    "geo",
+    "linked_app_token",
+    "saml",
+    "user_risk_score",
+)
+
+__all__ = ["CRITERIA", "NOT_HERE", "SPELLINGS", "Ask", "Criterion", "Kind", "World"]

@@ -63,11 +63,12 @@ class Criterion:
 class Kind:
     """A row of the table of criteria."""
 
-    name: str  # Cloudflare's API name
+    name: str  # Cloudflare's name, as its Terraform provider spells it
     parse: Any  # (value) -> Criterion
     person: bool  # says something about who is signed in
     schema: Mapping[str, Any] = field(hash=False)
     description: str = ""
+    api: str = ""  # the same in Cloudflare's API, where that spells it in another way
 
 
 def one_text(value: Any, key: str, what: str) -> str:
@@ -76,7 +77,7 @@ def one_text(value: Any, key: str, what: str) -> str:
         given = fields(value, required=(key,))
         value = given[key]
     if not isinstance(value, str) or not value:
-        raise wrong(f"this must be {what}, or {{{key}: …}}")
+        raise wrong(f"this must be {what}, or {shape_of([key])}")
     return value
 
 
@@ -85,18 +86,23 @@ def fields(
 ) -> dict[str, str]:
     """Return a mapping's texts; raises on unknown, missing and empty ones."""
     if not isinstance(value, dict):
-        raise wrong(f"this must be a mapping with {', '.join(required)}")
+        raise wrong(f"this must be a mapping: write {shape_of(required)}")
     known = (*required, *optional)
     for key, given in value.items():
         if key not in known:
             place = getattr(value, "keys_at", {}).get(key)
-            raise wrong(f"there is no key “{key}” here{did_you_mean(key, known)}", at=place)
+            hint = did_you_mean(key, known) or f": write {shape_of(known)}"
+            raise wrong(f"there is no key “{key}” here{hint}", at=place)
         if given is not None and not isinstance(given, str):
             raise wrong(f"“{key}” must be a text", at=getattr(value, "values_at", {}).get(key))
     for key in required:
         if not value.get(key):
             raise wrong(f"“{key}” is missing")
     return {key: given for key, given in value.items() if given}
+
+
+def shape_of(keys: Iterable[str]) -> str:
+    return "{" + ", ".join(f"{key}: …" for key in keys) + "}"
 
 
 def nothing(value: Any) -> None:

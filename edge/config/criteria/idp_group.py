@@ -1,6 +1,5 @@
 """idp_group: a group that the provider swore. Under Cloudflare's names azure_ad, okta, gsuite and
-github_organization it is
-the same question: they differ in how their value is written."""
+github_organization it is the same question: they differ in how their value is written."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -42,7 +41,7 @@ class IdpGroup(Criterion):
         return f"{self.group} at {self.provider}" if self.provider else self.group
 
 
-def kind(name: str, key: str, description: str, second: str = "") -> Kind:
+def kind(name: str, key: str, description: str, second: str = "", api: str = "") -> Kind:
     text = {"type": "string"}
     properties = {k: text for k in (key, second, "identity_provider_id") if k}
     shape = {
@@ -55,13 +54,16 @@ def kind(name: str, key: str, description: str, second: str = "") -> Kind:
     def parse(value: Any) -> IdpGroup:
         return IdpGroup.named(value, key, second)
 
-    return Kind(name, parse, True, {"anyOf": [text, shape]}, description)
+    return Kind(name, parse, True, {"anyOf": [text, shape]}, description, api)
 
 
 KINDS = (
     kind("idp_group", "name", "A group of the identity provider, by name."),
-    kind("azure_ad", "id", "A group of Entra ID, by its object id."),
+    kind("azure_ad", "id", "A group of Entra ID, by its object id.", api="azureAD"),
     kind("okta", "name", "A group of Okta, by name."),
     kind("gsuite", "email", "A group of Google Workspace, by its address."),
-    kind("github_organization", "name", "An organisation of GitHub, or a team of it.", "team"),
-)
+    kind(
+        "github_organization", "name", "An organisation of GitHub, or a team of it.", "team",
+        api="github-organization",
+    ),
+)  # fmt: skip

@@ -7,6 +7,7 @@ import ipaddress
 from _fastpath.facts import KINDS
 
 cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 
 from _fastpath.errors cimport reason_name
@@ -40,9 +41,8 @@ cdef class Asker:
         if facts.get("signed_in", bool(person)):
             self.person = FactSet(**person)
             facts_person(&self.f, snapshot, self.person)
-        if facts.get("ip") is not None:
-            packed = address_bytes(facts["ip"])
-            facts_address(&self.f, packed)
+        packed = None if facts.get("ip") is None else address_bytes(facts["ip"])
+        facts_address(&self.f, NULL if packed is None else <uint8_t*>PyBytes_AS_STRING(packed))
         if facts.get("service_token") is not None:
             self.token = facts["service_token"].encode()
             facts_service(&self.f, snapshot, slice_of(<const uint8_t*>self.token, len(self.token)))

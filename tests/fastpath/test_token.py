@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from _fastpath import facts
 from _fastpath.revocations import Revocations
 from _fastpath.token import TokenCache
 from tests.kit.mint import AUD, ISSUER, NOW, Mint
@@ -103,6 +104,21 @@ def test_a_key_that_arrives_lifts_refusals() -> None:
     assert verdict(raw, made=made) == "token-key-unknown"
     made.configure([MINT.jwk, NEXT.jwk], ISSUER)
     assert verdict(raw, made=made) == "ok"
+
+
+def test_lack_of_memory_is_no_verdict_on_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be remembered as a refusal, and its owner kept out when there is memory again."""
+
+    def exhausted(address: str) -> None:
+        raise MemoryError
+
+    made, raw = cache(), MINT.token()
+    with monkeypatch.context() as patch:
+        patch.setattr(facts, "email_parts", exhausted)
+        with pytest.raises(MemoryError):
+            made.check(raw, AUD, NOW)
+    assert (made.size, made.refused) == (0, 0)
+    assert made.check(raw, AUD, NOW)[0] is not None
 
 
 @pytest.mark.parametrize("capacity", [0, (1 << 24) + 1])

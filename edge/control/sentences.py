@@ -1,8 +1,8 @@
 """What each reason says to a person: a title, and a sentence of what to do. English here, others
 in locales/.
 
-Reasons that only a broken program can meet (section A of the negative cases) share their status's
-sentence; a test holds this table against the closed list in _fastpath.errors."""
+Reasons that only a broken program can meet (section A of the negative cases: the head can't be
+read, so nobody knows who asked) share their status's sentence; a test holds this table against the closed list in _fastpath.errors."""
 
 from dataclasses import dataclass
 
@@ -285,6 +285,14 @@ _BY_SENTENCE: tuple[tuple[Sentence, tuple[str, ...]], ...] = (
             "head-timeout",
             "body-timeout",
             "origin-header-missing",
+            "path-escape-invalid",
+            "path-control",
+            "path-slash-encoded",
+            "path-backslash",
+            "path-double-encoded",
+            "path-dot-parameter",
+            "path-not-utf8",
+            "path-above-root",
         ),
     ),
 )

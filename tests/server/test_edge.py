@@ -153,6 +153,23 @@ def test_monitor(edge, node):
     wait_until(lambda: "sekisho_requests_total" in node.monitored("/metrics")[1])
 
 
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("/%00", "path-control"), ("/%zz", "path-escape-invalid"), ("/a%2fb", "path-slash-encoded"),
+        ("/a%5cb", "path-backslash"), ("/%252e", "path-double-encoded"),
+        ("/a/..;/b", "path-dot-parameter"), ("/%ff", "path-not-utf8"), ("/../x", "path-above-root"),
+    ],
+)
+def test_a_refused_path_is_told_to_people_on_a_page(edge, node, path, reason):
+    for host in ("open", "wiki", "login"):
+        page = node.get(host, path, Accept="text/html", Accept_Language="ja")
+        assert page.status == 400 and page.getheader("content-type").startswith("text/html")
+        assert page.getheader("content-language") == "ja" and reason in page.body.decode()
+        told = node.get(host, path, Accept="application/json")
+        assert told.status == 400 and json.loads(told.body)["reason"] == reason
+
+
 def test_mail_that_cannot_be_sent_shows(edge, node):
     """The mail server of this edge doesn't exist: monitor and status say so once somebody asked."""
     assert "sekisho_mail_failing 0.0" in node.monitored("/metrics")[1]

@@ -4,7 +4,7 @@ cimport cython
 from libc.stdint cimport uint64_t
 
 from _fastpath.accept cimport PlainServerPipe, TlsServerPipe, end_handshakes
-from _fastpath.accesslog cimport LOG_HOST, LOG_PATH
+from _fastpath.accesslog cimport LOG_HOST, LOG_PATH, AccessLog
 from _fastpath.buffer cimport Buffer, buffer_new
 from _fastpath.checkpoint cimport LISTEN_PLAIN, LISTEN_REDIRECT, LISTEN_TLS, Checkpoint, Live
 from _fastpath.contexts cimport TlsContexts
@@ -71,6 +71,10 @@ cdef class WorkerCore(Core):
         # what control said, or is about to say, was for the policies of before
         cp.facts.clear()
         cp.asked = {question for question in cp.asked if not isinstance(question, bytes)}
+
+    def set_log(self, AccessLog log):
+        """From the next line on; what the log of before has taken is its own to write."""
+        self.checkpoint.log = log
 
     def set_tls(self, TlsContexts contexts):
         """Use these certificates for connections accepted from now on."""

@@ -2,7 +2,8 @@
 in locales/.
 
 Reasons that only a broken program can meet (section A of the negative cases: the head can't be
-read, so nobody knows who asked) share their status's sentence; a test holds this table against the closed list in _fastpath.errors."""
+read, so nobody knows who asked) share their status's sentence; a test holds this table against the
+closed list in _fastpath.errors."""
 
 from dataclasses import dataclass
 

@@ -5,16 +5,15 @@ import base64
 import contextlib
 import json
 import logging
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
-from _fastpath.accesslog import AccessLog
 from _fastpath.contexts import TicketKeys
 from _fastpath.revocations import Revocations
 from _fastpath.snapshot import Snapshot
 from _fastpath.worker import WorkerCore
+from edge.server.access_log import AccessLogAt
 from edge.server.certificates import Contexts, contexts_of
 from edge.server.feed import Message
 from edge.server.plan import Listener
@@ -46,7 +45,7 @@ class FastCore:
         self.tickets = TicketKeys()
         self.revocations = Revocations()
         self.refusals = Refusals()
-        self.log = _access_log(snapshot.settings.get("access_log", "stderr"))
+        self.log = AccessLogAt(_log_target(snapshot))
         self.snapshot = snapshot
         self.links_events: list[Message] = []
         slot, slots = self.plan.slot, self.plan.workers
@@ -61,7 +60,7 @@ class FastCore:
             siblings=self.siblings, edge=snapshot.settings["auth_domain"],
         )
         self.core = WorkerCore(
-            around.loop, links=self.registrar.links, log=self.log, hooks=self,
+            around.loop, links=self.registrar.links, log=self.log.log, hooks=self,
             revocations=self.revocations,
         )
         self._stale: asyncio.TimerHandle | None = None
@@ -140,7 +139,11 @@ class FastCore:
 
     def set_snapshot(self, prepared: Prepared) -> Snapshot:
         snapshot, made = prepared
+        target, fresh = _log_target(snapshot), self.log
+        if target != self.log.target:
+            fresh = AccessLogAt(target, before=self.log)
         self.core.set_snapshot(snapshot)  # raises, and nothing has changed yet
+        self._log_to(fresh)
         self._set_contexts(made)
         self.snapshot = snapshot
         self.registrar.snapshot_changed()
@@ -182,18 +185,22 @@ class FastCore:
         if snapshot is self.snapshot:  # else the swap that came between has read them too
             self._set_contexts(made)
 
+    def _log_to(self, fresh: AccessLogAt) -> None:
+        before, self.log = self.log, fresh
+        if fresh is not before:
+            self.core.set_log(fresh.log)
+            # A disk that stalls would stall this loop
+            self.loop.run_in_executor(None, fresh.take_over, before)
+
     def reopen_log(self) -> None:
-        if self.log is not None:
-            self.log.reopen()
+        self.log.reopen()
 
     def counters(self) -> Message:
         counters = self.core.counters()
         counters["by_status"] = dict(zip(CLASSES, counters["by_status"], strict=True))
         counters["refusals_lost"] = self.refusals.lost
         counters["bad_certificates"] = self.bad_certificates
-        if self.log is not None:
-            counters["log_written"] = self.log.written
-            counters["log_dropped"] = self.log.dropped + self.log.lost
+        counters["log_written"], counters["log_dropped"] = self.log.counts()
         return counters
 
     def take_events(self) -> list[Message]:
@@ -217,8 +224,7 @@ class FastCore:
         self.registrar.close()
         if self.siblings is not None:
             self.siblings.close()
-        if self.log is not None:
-            self.log.close()
+        self.log.close()
 
     def live(self) -> int:
         return self.core.live()
@@ -234,17 +240,8 @@ def trial_core() -> WorkerCore:
     return WorkerCore(cast(Any, None))
 
 
-def _access_log(target: str) -> AccessLog | None:
-    if target == "off":
-        return None
-    if target == "stderr":
-        return AccessLog(sys.stderr.fileno())
-    try:
-        return AccessLog(target)
-    except OSError as error:
-        # A full disk keeps nobody out
-        log.error("access log: %s; records are lost, and counted, until it can be opened", error)
-        return AccessLog(target, required=False)
+def _log_target(snapshot: Snapshot) -> str:
+    return str(snapshot.settings.get("access_log", "stderr"))
 
 
 def _question(question: dict[str, Any]) -> Message:

@@ -319,6 +319,36 @@ def test_access_log_is_reopened_on_sighup(edge, node):
     wait_until(lambda: "/after-rotation" in log.read_text())
 
 
+def test_access_log_moves_at_a_reload(edge, node):
+    """To another file, to none, and back: each line is in the file that was named when it was made."""
+    old, new = node.folder / "access.log", node.folder / "moved.log"
+
+    def logged(path):
+        return path.read_text().count("\n") if path.exists() else 0
+
+    for number in range(50):
+        node.get(path=f"/stays-{number}")
+    edge.reload(node.text().replace("access.log", "moved.log"))
+    for number in range(50):
+        node.get(path=f"/moved-{number}")
+    wait_until(lambda: "/moved-49" in new.read_text() and "/stays-49" in old.read_text())
+    assert "/stays-" not in new.read_text() and "/moved-" not in old.read_text()
+    assert sum(f"/stays-{number}\"" in old.read_text() for number in range(50)) == 50
+    assert sum(f"/moved-{number}\"" in new.read_text() for number in range(50)) == 50
+    before = logged(new)
+    edge.reload(node.text().replace(f"{node.folder}/access.log", "off"))
+    assert node.get(path="/nowhere").status == 200
+    edge.reload(node.text())
+    node.get(path="/back")
+    wait_until(lambda: "/back" in old.read_text())
+    assert "/nowhere" not in old.read_text() + new.read_text() and logged(new) == before
+    # a directory that isn't there: people are served, and the journal says so
+    edge.reload(node.text().replace("access.log", "missing/access.log"))
+    assert node.get(path="/lost").status == 200
+    assert "missing/access.log" in edge.text()
+    edge.reload(node.text())
+
+
 def test_drain_finishes_and_everything_is_gone(tmp_path):
     node = Node(tmp_path)
     with edge_process(node.text(), tmp_path) as edge:

@@ -303,6 +303,11 @@ cdef class Carrier(MuxEvents):
         """Why the link was lost, a reason's name; empty while it lives."""
         return reason_name(self.why).decode() if self.lost else ""
 
+    @property
+    def held(self):
+        """Bytes that arrived on all its streams and were not used yet."""
+        return self.mux.link_held
+
     def peer_certificate(self):
         """Return the DER of the certificate that the other side showed; None without TLS or when it is gone."""
         if isinstance(self.pipe, TlsPipe) and (<TlsPipe>self.pipe).tls is not None:

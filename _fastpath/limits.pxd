@@ -82,6 +82,10 @@ cpdef enum:
     READ_BUDGET = 4                     # full read buffers taken from one socket in a row; over it: the
                                         # other sockets of the loop come first
     MAX_IDLE_PER_TARGET = 256           # idle upstream connections kept for one origin; over it: close
+    TRUST_AGE = 3600000                 # milliseconds that trust anchors which were read serve new
+                                        # upstream connections; over it: they are read again first
+    TRUST_RETRY = 60000                 # milliseconds that the old ones stay when that fails; over it:
+                                        # it is tried again
     MAX_LINGER = 1048576                # bytes read and dropped after an early answer before the
                                         # connection is cut; over it: close
     TIMEOUT_LINGER = 3000               # milliseconds that a client has to read an early answer; over
@@ -90,6 +94,10 @@ cpdef enum:
                                         # 503 verify-queue-full
     MAX_VERIFY_TURN = 1000              # microseconds of signature checks in one loop turn; over it:
                                         # the rest waits for the next turn
+    SWEEP_TURN = 2000                   # microseconds of judging open streams in one loop turn; over it: the
+                                        # rest waits for the next turn
+    SWEEP_WHOLE = 250                   # milliseconds that judging all open streams may take in turns; over
+                                        # it: the rest is judged at once
     TIMEOUT_FACTS = 5000                # milliseconds that a request waits for facts from control; over
                                         # it: 503 facts-unavailable
 
@@ -114,6 +122,11 @@ cpdef enum:
                                         # RST. Ours without ACK; over it: SYN waits
     MAX_CONTROL = 65536                 # bytes of GoAway, ping and RST frames waiting to be sent; over
                                         # it: session error link-protocol
+    LINK_HELD = 67108864                # bytes received on all streams of a link that nobody has used yet;
+                                        # above it: no window grows, and none is granted beyond HELD_WINDOW
+    LINK_HELD_MAX = 268435456           # the same; above it: the stream that holds most, and more than
+                                        # HELD_WINDOW, is reset, buffer-full
+    HELD_WINDOW = 32768                 # bytes that a stream may hold however much the link holds
     MUX_QUANTUM = 16384                 # bytes that one stream sends before the next has its turn
     STREAM_HIGH_WATER = 131072          # bytes queued on one stream; above it: full()
     STREAM_LOW_WATER = 16384            # bytes queued on one stream; below it: on_writable

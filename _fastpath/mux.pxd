@@ -31,6 +31,7 @@ cdef struct MuxCounters:
     uint64_t strays              # frames for streams that are gone (J09)
     uint64_t pings_ignored       # over the rate that we answer (J10)
     uint64_t timed_out           # half-closed streams that were reaped
+    uint64_t shed                # streams that held most when the link held too much
 
 
 cdef struct Bucket:                                       # token bucket; zero time
@@ -103,7 +104,9 @@ cdef class Mux(StreamOwner):
 
     # inside
     cdef void drop_queue(self, Stream s) noexcept
+    cdef void drop_held(self, Stream s) noexcept
     cdef void touch(self, Stream s) noexcept
+    cdef int shed(self) except -1                         # the link holds too much: whoever holds most is reset
     cdef int rapid_reset(self) except -1
     cdef int window_opens(self, Stream s, uint32_t n) except -1
     cdef int give_up(self, Stream s, int reason) except -1

@@ -9,7 +9,7 @@ from libc.string cimport memcpy
 
 from _fastpath.buffer cimport buffer_new
 from _fastpath.errors cimport (
-    R_LINK_GOAWAY, R_LINK_LOST, R_LINK_PROTOCOL, R_LINK_ROLE, R_LINK_TIMEOUT, R_STREAM_RESET,
+    R_BUFFER_FULL, R_LINK_GOAWAY, R_LINK_LOST, R_LINK_PROTOCOL, R_LINK_ROLE, R_LINK_TIMEOUT, R_STREAM_RESET,
     R_STREAM_TIMEOUT, R_STREAM_WINDOW, R_TUNNEL_STREAMS, raise_wire,
 )
 from _fastpath.frame cimport (
@@ -17,8 +17,8 @@ from _fastpath.frame cimport (
     GOAWAY_INTERNAL, GOAWAY_PROTOCOL, frame_parse, frame_write,
 )
 from _fastpath.limits cimport (
-    HALF_CLOSED, INITIAL_WINDOW, MAX_BACKLOG, MAX_CONTROL, MAX_WINDOW, PING_ANSWERS, PING_ANSWERS_PER_SECOND,
-    RAPID_RESETS, RAPID_RESETS_PER_SECOND, RESET_HELD, STREAM_LOW_WATER,
+    HALF_CLOSED, HELD_WINDOW, INITIAL_WINDOW, LINK_HELD, LINK_HELD_MAX, MAX_BACKLOG, MAX_CONTROL, MAX_WINDOW,
+    PING_ANSWERS, PING_ANSWERS_PER_SECOND, RAPID_RESETS, RAPID_RESETS_PER_SECOND, RESET_HELD, STREAM_LOW_WATER,
 )
 from _fastpath.pulse cimport pulse_answer, pulse_ask, pulse_deadline, pulse_failure, pulse_quiet
 from _fastpath.schedule cimport (
@@ -86,6 +86,8 @@ cdef class Mux(StreamOwner):
         ring_unlink(&s.signals)
         ring_unlink(&s.fading)
         self.drop_queue(s)
+        if not s.flags & F_TELL_CLOSED:              # what came before the end is still to be used
+            self.drop_held(s)
         self.grown -= s.window - INITIAL_WINDOW
         s.state, s.mux = S_CLOSED, None
         self.roster.remove(s)
@@ -101,6 +103,11 @@ cdef class Mux(StreamOwner):
             self.link_queued -= s.queue.size()
             s.queue = None
 
+    cdef void drop_held(self, Stream s) noexcept:
+        if s.bears is not None:
+            self.link_held -= s.held
+            s.bears = None
+
     # -- what comes in -------------------------------------------------------------------------
 
     cdef int feed(self, const uint8_t* p, size_t n, uint64_t now) except -1:
@@ -115,7 +122,10 @@ cdef class Mux(StreamOwner):
                     self.counters.bytes_in += take
                     self.body.coming -= <uint32_t>take
                     self.body.held += <uint32_t>take
+                    self.link_held += take
                     self.events.on_data(self.body, p, take)
+                    if self.link_held > LINK_HELD_MAX and not self.over:
+                        self.shed()
                 p += take
                 n -= take
                 if self.body_left == 0 and not self.over:
@@ -202,6 +212,7 @@ cdef class Mux(StreamOwner):
             return 0
         if s.state == S_BOTH and not s.flags & F_FIN_DUE:
             # Ours has left already: this was the last frame.
+            s.flags |= F_TELL_CLOSED
             self.forget(s)
             try:
                 self.events.on_end(s)
@@ -267,6 +278,21 @@ cdef class Mux(StreamOwner):
             s.user = None
         return 0
 
+    cdef int shed(self) except -1:
+        """Reset whoever holds most while the link holds too much; a stream that holds little is left in peace."""
+        cdef Stream s, most
+        while self.link_held > LINK_HELD_MAX and self.body is not None and self.body.held > HELD_WINDOW and \
+                self.body.bears is not None and not self.over:
+            most = self.body
+            for s in self.roster.slots:
+                if s is not None and s.bears is not None and s.held > most.held:
+                    most = s
+            self.counters.shed += 1
+            if not most.flags & F_SYN_DUE:
+                self.send_reset(most)
+            self.give_up(most, R_BUFFER_FULL)
+        return 0
+
     cdef int rapid_reset(self) except -1:
         if not bucket_take(&self.rapid, RAPID_RESETS, RAPID_RESETS_PER_SECOND, self.now):
             self.fail(R_LINK_PROTOCOL, "streams reset as fast as they are opened")
@@ -286,7 +312,7 @@ cdef class Mux(StreamOwner):
         if s.paced >= s.window // 2:
             if self.now - self.pulse.measured >= MEASURE_EVERY:
                 self.ping(self.now)
-            window_tune(s, self.now, &self.pulse, &self.grown)
+            window_tune(s, self.now, &self.pulse, &self.grown, self.link_held <= LINK_HELD)
         return 0
 
     cdef int session_frame(self) except -1:
@@ -375,6 +401,7 @@ cdef class Mux(StreamOwner):
             ring_unlink(&s.sends)
             ring_unlink(&s.signals)
             self.drop_queue(s)
+            self.drop_held(s)
             ring_push(&self.parting, &s.fading)
             return 0
         if not s.flags & F_SYN_DUE:
@@ -447,8 +474,8 @@ cdef class Mux(StreamOwner):
         if s.flags & F_ACK_DUE:
             flags |= FLAG_ACK
             s.flags |= F_ACKED
-        if s.flags & F_UPDATE_DUE and s.window > s.credit + s.coming + s.held:
-            delta = s.window - s.credit - s.coming - s.held
+        if s.flags & F_UPDATE_DUE and s.grants() > s.credit + s.coming + s.held:
+            delta = s.grants() - s.credit - s.coming - s.held
             s.credit += delta
         s.flags &= ~<uint32_t>(F_SYN_DUE | F_ACK_DUE | F_UPDATE_DUE)
         if delta == 0 and flags == 0:

@@ -202,9 +202,8 @@ cdef class MuxPipe(StreamPipe):
         self.stream.user = None
         self.asked = None
         self.held.clear()
-        if self.debt:
-            self.stream.consumed(self.debt)        # a closed stream's window still counts for the link
-            self.debt = 0
+        self.debt = 0
+        self.stream.consumed(self.stream.held)     # its window, closed or not, still counts for the link
         self.carrier.streams -= 1
         if receiver is not None:
             try:

@@ -124,7 +124,8 @@ cdef class Session(MuxEvents):
         """Return the numbers of the session."""
         cdef Mux m = self.mux
         return {"live": m.roster.live, "over": bool(m.over), "backlog": m.backlog, "unacked": m.unacked,
-                "grown": m.grown, "link_queued": m.link_queued, "control": m.control.size(),
+                "grown": m.grown, "link_queued": m.link_queued,
+                "link_held": m.link_held, "control": m.control.size(),
                 "round_trip": m.pulse.round_trip, "slots": len(m.roster.slots),
                 "cells": m.roster.cells_mask + 1} | m.counters
 

@@ -70,6 +70,7 @@ cdef inline void ring_clear(Ring* head) noexcept nogil:
 cdef class StreamOwner:
     """What a Stream asks of its Mux."""
     cdef size_t link_queued                               # bytes queued on all streams of the link
+    cdef size_t link_held                                 # bytes delivered on all of them and not consumed
     cdef uint32_t backlog                                 # streams of the other side that nobody accepted yet
     cdef int stream_sends(self, Stream s) except -1       # s has data or FIN to send
     cdef int stream_signals(self, Stream s) except -1     # s has ACK or a window update to send
@@ -81,6 +82,8 @@ cdef class Stream:
     cdef object user
         # the owner's: whoever hears about this stream; None once closed
     cdef StreamOwner mux                                  # None once closed
+    cdef StreamOwner bears
+        # whose link_held counts what this stream holds: mux, also when that has closed it; None: it was dropped
     cdef Buffer queue                                     # not yet sent; None until the first write
     cdef uint8_t state                                    # StreamState
     cdef uint32_t flags                                   # StreamFlag bits
@@ -89,7 +92,7 @@ cdef class Stream:
     cdef uint32_t credit                                  # bytes the other side may still send
     cdef uint32_t coming                                # bytes of the frame being read that are not delivered yet
     cdef uint32_t held                                    # bytes delivered that the owner has not consumed
-    cdef uint32_t window                                  # bytes: what credit + coming + held is brought back to
+    cdef uint32_t window                                  # bytes: what credit + coming + held is brought back to ...
     cdef int64_t deficit                                  # bytes it may send in this round
     cdef uint32_t paced                                   # bytes received since paced_from
     cdef uint64_t paced_from                              # microseconds
@@ -112,6 +115,7 @@ cdef class Stream:
         # RST, drops what is queued at once; the owner hears no more of it
     cdef int consumed(self, size_t n) except -1
         # the receiver used n bytes: opens the receive window again
+    cdef uint32_t grants(self) noexcept                   # ... and what it is while the link holds too much
     cdef bint open_for_write(self) noexcept
     cdef bint turn(self, int event) noexcept
         # StreamEvent; False and no change when the table has a hole there

@@ -5,7 +5,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from _fastpath.buffer cimport buffer_new
 from _fastpath.limits cimport (
-    INITIAL_WINDOW, LINK_HIGH_WATER, MAX_STREAM_QUEUE, STREAM_HIGH_WATER, STREAM_LOW_WATER,
+    HELD_WINDOW, INITIAL_WINDOW, LINK_HELD, LINK_HIGH_WATER, MAX_STREAM_QUEUE, STREAM_HIGH_WATER, STREAM_LOW_WATER,
 )
 
 cdef enum:
@@ -112,16 +112,22 @@ cdef class Stream:
         self.mux.stream_resets(self)
         return 0
 
+    cdef uint32_t grants(self) noexcept:
+        # A slow reader needs no large window: what it holds shrinks, and quick ones have room.
+        return min(self.window, <uint32_t>HELD_WINDOW) if self.mux.link_held > LINK_HELD else self.window
+
     cdef int consumed(self, size_t n) except -1:
         if n > self.held:
             raise ValueError(f"stream {self.id}: {n} bytes consumed of {self.held} delivered")
         self.held -= <uint32_t>n
+        if self.bears is not None:
+            self.bears.link_held -= n
         if self.mux is None:
             return 0
         self.accept()
         # Half a window at a time: an update per read would cost more than the reading. After FIN none is owed.
         if (self.state == S_OPEN or self.state == S_HALF_LOCAL) and \
-                self.window - self.window // 2 >= self.credit + self.coming + self.held:
+                self.grants() - self.grants() // 2 >= self.credit + self.coming + self.held:
             self.flags |= F_UPDATE_DUE
             self.mux.stream_signals(self)
         return 0
@@ -130,6 +136,7 @@ cdef class Stream:
 cdef Stream stream_new(StreamOwner mux, uint32_t id, bint ours, uint64_t now):
     cdef Stream s = Stream.__new__(Stream)
     s.mux, s.id, s.state = mux, id, S_OPEN
+    s.bears = mux
     s.flags = F_OURS | F_SYN_DUE if ours else 0
     s.send_window = INITIAL_WINDOW
     s.credit = s.window = INITIAL_WINDOW

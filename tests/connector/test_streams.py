@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from _fastpath import limits
 from edge.demo.authority import DemoAuthority
 from edge.identity import authority
 from tests.kit.soak import scaled, soak
@@ -62,10 +63,40 @@ async def test_download_waits_for_a_slow_reader_and_arrives_whole() -> None:
             held = sent
             await asyncio.sleep(0.3)
             assert sent == held < SIZE  # the origin stands still while nobody reads
+            (link,) = edge.links.of(office)
+            assert link.held >= limits.INITIAL_WINDOW // 2
             probe.resume()
             await probe.until(lambda one: one.ended)
             assert hashlib.sha256(probe.received).digest() == hashlib.sha256(data).digest()
             probe.end()
+            assert link.held == 0
+
+
+@on_uvloop
+async def test_a_reader_that_gives_up_leaves_nothing_held() -> None:
+    """Also when both directions had ended, and the stream with them, before it had read what came."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(bytes(100_000))
+        writer.close()
+
+    async with tunnel_edge() as edge, server(serve) as port:
+        office = edge.tunnel("wiki.test")
+        async with connector(edge.credential(office), f"- service: http://127.0.0.1:{port}"):
+            await edge.serving(office)
+            (link,) = edge.links.of(office)
+            for ended in (False, True):
+                _, probe = edge.links.probe(office, "wiki.test", "/")
+                assert probe is not None
+                probe.write(b"GET / HTTP/1.1\r\n\r\n")
+                probe.pause()
+                if ended:
+                    probe.end()
+                await until(lambda: link.held >= 100_000)
+                await asyncio.sleep(0.1)  # both FINs are through
+                probe.abort()
+                assert link.held == 0
 
 
 @on_uvloop

@@ -198,6 +198,8 @@ class Pair:
                 queued += n["queued"]
                 grown += n["window"] - limits.INITIAL_WINDOW
             assert totals["link_queued"] == queued
+            # what came before a stream's end is still its owner's to use
+            assert totals["link_held"] == sum(end.held[stream] for stream in end.open | end.closed)
             # (a stream reset before ACK keeps its place, but neither queue nor growth)
             assert totals["grown"] == grown <= limits.MAX_LINK_GROWTH
             assert totals["live"] >= len(end.open)

@@ -335,6 +335,7 @@ cdef class TlsClientContext:
         """trust: PEM anchors, None for the system's; certificate and key: our own, PEM; alpn: protocols, best first;
         verify=False takes any certificate; minimum: "1.2" or "1.3". Raises TlsError."""
         cdef bytes wire = b"".join(bytes([len(p)]) + p for p in (q.encode("ascii") for q in alpn))
+        cdef int read
         self.verify = verify
         self.context = SSL_CTX_new(TLS_client_method())
         if self.context == NULL:
@@ -352,8 +353,11 @@ cdef class TlsClientContext:
         if trust is not None:
             if add_anchors(self.context, trust, False) == 0 and verify:
                 raise TlsError("no certificate in the trust anchors' PEM text")
-        elif verify and not SSL_CTX_set_default_verify_paths(self.context):
-            raise TlsError(f"the system's trust anchors can't be read: {last_error()}")
+        elif verify:
+            with nogil:                # 20 ms of reading files, in a thread when it is done again
+                read = SSL_CTX_set_default_verify_paths(self.context)
+            if not read:
+                raise TlsError(f"the system's trust anchors can't be read: {last_error()}")
         if certificate is not None:
             use_certificate(self.context, certificate, key or b"")
         SSL_CTX_set_verify(self.context, SSL_VERIFY_PEER if verify else SSL_VERIFY_NONE, NULL)

@@ -1,6 +1,6 @@
 """The way towards origins: targets, their pools of idle connections, and one upstream connection at a time."""
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from _fastpath.buffer cimport Buffer
 from _fastpath.endpoint cimport Pipe, Receiver
@@ -30,24 +30,35 @@ cdef class UpstreamUser(Receiver):
     cdef int up_lost(self, Upstream up, int reason) except -1                  # last call
 
 
+cdef class Trust:
+    """The client context of all targets with the same anchors: to load the system's takes 20 ms and 1 MB."""
+    cdef object anchors               # PEM, or None: the system's
+    cdef bint verify
+    cdef readonly object context      # TlsClientContext
+    cdef int64_t since                # when the anchors were read, microseconds
+    cdef object renewal               # task that reads them again; None: none runs
+
+
 cdef class Target:
-    """One place that can be dialled, with its idle connections. Outlives snapshots: found again by its key."""
+    """One place that can be dialled, with its idle connections. Outlives snapshots: found again by its key; gone when
+    the snapshot in use doesn't name it and its last connection is closed."""
     cdef uint8_t kind
     cdef readonly object key          # what makes two targets the same
     cdef object host                  # dialled address, or path of a Unix socket
     cdef int port
-    cdef object contexts              # TlsClientContext, or None
+    cdef Trust trust                  # None without TLS
     cdef object server_name           # checked in the origin's certificate
     cdef list idle                    # Upstream, the most recently used last
     cdef object loop
     cdef uint32_t open                # connections that exist
+    cdef bint gone                    # forgotten: an older request may still use it, nothing is kept here any more
     cdef Upstream take(self)          # an idle connection, or None
     cdef Upstream dial(self, UpstreamUser user, uint64_t timeout)     # microseconds, 0 = none
     cdef int keep(self, Upstream up) except -1
     cdef int expire(self, uint64_t before) except -1
 
     @staticmethod
-    cdef Target new(object loop, object key, int kind, object host, int port, object contexts, object server_name)
+    cdef Target new(object loop, object key, int kind, object host, int port, Trust trust, object server_name)
 
 
 cdef class Upstream(Receiver):
@@ -72,7 +83,8 @@ cdef class Upstream(Receiver):
 cdef class Upstreams:
     """All targets of a worker."""
     cdef dict targets                 # key -> Target
-    cdef dict contexts                # (anchors, verify) -> TlsClientContext
+    cdef dict trusts                  # (anchors, verify) -> Trust
+    cdef set named                    # keys of the targets that the snapshot in use leads to
     cdef object loop
     cdef readonly object control      # Target of public.sock
     cdef Target target(self, object key, object make)
@@ -80,6 +92,7 @@ cdef class Upstreams:
     cdef Target streams(self, bytes key)
     cdef list targets_of(self, Snapshot snapshot)                  # by Route.index; None for what is not dialled
     cdef Target target_of(self, Snapshot snapshot, const Route* r)
-    cdef object context(self, object anchors, bint verify)
+    cdef Trust trust(self, object anchors, bint verify)
+    cdef int lead_to(self, list targets) except -1                 # those of the snapshot now in use
     cdef int tick(self, uint64_t idle) except -1
-        # Close what has been idle for longer than `idle` microseconds; forget pools of streams that nobody uses.
+        # Close what has been idle for longer than `idle` microseconds; forget targets that nothing leads to.

@@ -1,11 +1,11 @@
 """Targets, pools and connections towards origins; the only file that dials for the data path."""
 
 cimport cython
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from _fastpath.endpoint cimport Pipe, Receiver, TcpPipe, TlsPipe, now_us
 from _fastpath.errors cimport R_ORIGIN_CONNECT_TIMEOUT, R_ORIGIN_NAME, R_ORIGIN_TLS, R_ORIGIN_UNREACHABLE
-from _fastpath.limits cimport MAX_IDLE_PER_TARGET
+from _fastpath.limits cimport MAX_IDLE_PER_TARGET, TRUST_AGE, TRUST_RETRY
 from _fastpath.slice cimport slice_bytes
 from _fastpath.snapshot cimport (
     ROUTE_NO_TLS_VERIFY, ROUTE_SERVICE, SCHEME_HTTP, SCHEME_HTTPS, SCHEME_UNIX, SCHEME_UNIX_TLS, Route, Snapshot,
@@ -13,9 +13,12 @@ from _fastpath.snapshot cimport (
 from _fastpath.tls cimport tls_connect
 
 import asyncio
+import logging
 import socket
 
 from _fastpath.contexts import TlsClientContext
+
+log = logging.getLogger("sekisho.upstream")
 
 
 cdef class UpstreamUser(Receiver):
@@ -94,15 +97,45 @@ cdef class Upstream(Receiver):
 
 
 @cython.final
+cdef class Trust:
+    def __cinit__(self, anchors, bint verify):
+        self.anchors, self.verify = anchors, verify
+        self.context, self.since = self.read(), <int64_t>now_us()
+
+    def read(self):
+        """Return a new context; the system's anchors are read from its files."""
+        return TlsClientContext(trust=self.anchors, verify=self.verify, alpn=("http/1.1",))
+
+    async def current(self):
+        """Return the context, read again when it is older than TRUST_AGE: what the system trusts may have changed."""
+        if <int64_t>now_us() - self.since >= <int64_t>TRUST_AGE * 1000:
+            if self.renewal is None:
+                self.renewal = asyncio.create_task(self.renew())
+            await asyncio.shield(self.renewal)       # of all who wait: one that gives up doesn't end it
+        return self.context
+
+    async def renew(self):
+        """Read the anchors in a thread; what was read before stays for TRUST_RETRY when that fails."""
+        try:
+            self.context = await asyncio.to_thread(self.read)
+            self.since = <int64_t>now_us()
+        except Exception as error:
+            log.warning("trust anchors are not read again: %s", error)
+            self.since = <int64_t>now_us() - <int64_t>(TRUST_AGE - TRUST_RETRY) * 1000
+        finally:
+            self.renewal = None
+
+
+@cython.final
 cdef class Target:
     def __cinit__(self):
         self.idle = []
 
     @staticmethod
-    cdef Target new(object loop, object key, int kind, object host, int port, object contexts, object server_name):
+    cdef Target new(object loop, object key, int kind, object host, int port, Trust trust, object server_name):
         cdef Target t = Target.__new__(Target)
         t.loop, t.key, t.kind, t.host, t.port = loop, key, kind, host, port
-        t.contexts, t.server_name = contexts, server_name
+        t.trust, t.server_name = trust, server_name
         return t
 
     cdef Upstream take(self):
@@ -119,7 +152,7 @@ cdef class Target:
     cdef int keep(self, Upstream up) except -1:
         up.since = now_us()
         up.user = None
-        if len(self.idle) >= MAX_IDLE_PER_TARGET:
+        if self.gone or len(self.idle) >= MAX_IDLE_PER_TARGET:
             return up.discard()
         up.pipe.resume()
         self.idle.append(up)
@@ -139,16 +172,16 @@ cdef class Target:
         cdef UpstreamUser user
         pipe = None
         try:
-            if self.kind == TARGET_TLS or self.kind == TARGET_UNIX_TLS:
-                secure = TlsPipe.__new__(TlsPipe)
-                secure.tls = tls_connect(self.contexts, self.server_name)
-                pipe = secure
-            else:
-                pipe = TcpPipe.__new__(TcpPipe)
-            pipe.loop = self.loop
-            pipe.ready = self.loop.create_future()
             # Whoever waits has its own time-out; this one ends the dial itself, TLS included.
             async with asyncio.timeout(timeout):
+                if self.trust is not None:
+                    secure = TlsPipe.__new__(TlsPipe)
+                    secure.tls = tls_connect(await self.trust.current(), self.server_name)
+                    pipe = secure
+                else:
+                    pipe = TcpPipe.__new__(TcpPipe)
+                pipe.loop = self.loop
+                pipe.ready = self.loop.create_future()
                 if self.kind == TARGET_UNIX or self.kind == TARGET_UNIX_TLS:
                     await self.loop.create_unix_connection(lambda: pipe, self.host)
                 else:
@@ -211,7 +244,8 @@ cdef class Upstreams:
     def __cinit__(self, loop):
         self.loop = loop
         self.targets = {}
-        self.contexts = {}
+        self.trusts = {}
+        self.named = set()
         self.control = None
 
     def set_control(self, path):
@@ -222,8 +256,8 @@ cdef class Upstreams:
     cdef Target target(self, object key, object make):
         cdef Target t = self.targets.get(key)
         if t is None:
-            kind, host, port, contexts, server_name = make()
-            t = self.targets[key] = Target.new(self.loop, key, kind, host, port, contexts, server_name)
+            kind, host, port, trust, server_name = make()
+            t = self.targets[key] = Target.new(self.loop, key, kind, host, port, trust, server_name)
         return t
 
     cdef Target streams(self, bytes key):
@@ -243,11 +277,24 @@ cdef class Upstreams:
         cdef uint64_t now = now_us()
         cdef uint64_t before = now - idle if idle < now else 0
         cdef Target t
+        cdef bint named
+        cdef bint dropped = False
         for key, target in list(self.targets.items()):
             t = target
-            t.expire(before)
-            if t.kind == TARGET_STREAM and not t.idle and t.open == 0:
+            named = t is self.control or (t.key in self.named)
+            # a pool of streams comes and goes with its use
+            t.expire(before if named or t.kind == TARGET_STREAM else now)
+            if not named and not t.idle and t.open == 0:
+                t.gone = True
                 del self.targets[key]
+                dropped = dropped or t.trust is not None
+        if dropped:
+            used = {(<Target>target).trust for target in self.targets.values()}
+            self.trusts = {key: trust for key, trust in self.trusts.items() if trust in used}
+        return 0
+
+    cdef int lead_to(self, list targets) except -1:
+        self.named = {(<Target>target).key for target in targets if target is not None}
         return 0
 
     cdef list targets_of(self, Snapshot snapshot):
@@ -276,17 +323,25 @@ cdef class Upstreams:
         if r.scheme == SCHEME_HTTPS:
             key = ("tls", host, r.port, name, verify, anchors)
             return self.target(key, lambda: (
-                TARGET_TLS, host.decode(), key[2], self.context(anchors, verify), name))
+                TARGET_TLS, host.decode(), key[2], self.trust(anchors, verify), name))
         if r.scheme == SCHEME_UNIX_TLS:
             key = ("unix+tls", path, name, verify, anchors)
             return self.target(key, lambda: (
-                TARGET_UNIX_TLS, path.decode(), 0, self.context(anchors, verify), name))
+                TARGET_UNIX_TLS, path.decode(), 0, self.trust(anchors, verify), name))
         return None
 
-    cdef object context(self, object anchors, bint verify):
-        """The client context of all targets with these anchors: to load the system's takes 20 ms and 1 MB."""
-        context = self.contexts.get((anchors, verify))
-        if context is None:
-            context = TlsClientContext(trust=anchors, verify=verify, alpn=("http/1.1",))
-            self.contexts[(anchors, verify)] = context
-        return context
+    cdef Trust trust(self, object anchors, bint verify):
+        cdef Trust trust = self.trusts.get((anchors, verify))
+        if trust is None:
+            trust = self.trusts[(anchors, verify)] = Trust(anchors, verify)
+        return trust
+
+    def known(self):
+        """Return the keys of all targets, and how many sets of trust anchors are kept for them."""
+        return list(self.targets), len(self.trusts)
+
+    def age(self, int64_t milliseconds):
+        """Make all trust anchors so much older: for tests."""
+        cdef Trust trust
+        for trust in self.trusts.values():
+            trust.since -= milliseconds * 1000

@@ -68,6 +68,7 @@ cdef class WorkerCore(Core):
         cp.tokens.configure(keys, issuer)
         self.proxied_demo = bool(snapshot.settings.get("demo"))
         cp.live = live
+        self.upstreams.lead_to(live.targets)
         # what control said, or is about to say, was for the policies of before
         cp.facts.clear()
         cp.asked = {question for question in cp.asked if not isinstance(question, bytes)}

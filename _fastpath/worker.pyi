@@ -23,6 +23,7 @@ class WorkerCore:
         log: AccessLog | None = None,
         hooks: Hooks | None = None,
         revocations: Revocations | None = None,
+        sweep_turn: int = ...,
     ) -> None: ...
     @property
     def draining(self) -> bool: ...

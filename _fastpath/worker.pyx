@@ -12,7 +12,7 @@ from _fastpath.downstream cimport D_HEAD, D_RELAY, D_UPGRADED, PIECE, Core, Down
 from _fastpath.endpoint cimport now_us
 from _fastpath.errors cimport *
 from _fastpath.exchange cimport STEP_RELAY, Exchange
-from _fastpath.limits cimport MAX_HEAD
+from _fastpath.limits cimport MAX_HEAD, SWEEP_TURN, SWEEP_WHOLE
 from _fastpath.revocations cimport Revocations
 from _fastpath.slice cimport slice_of
 from _fastpath.snapshot cimport Snapshot
@@ -37,7 +37,8 @@ KINDS = {"tls": LISTEN_TLS, "plain": LISTEN_PLAIN, "redirect": LISTEN_REDIRECT}
 
 @cython.final
 cdef class WorkerCore(Core):
-    def __init__(self, loop, *, links=None, log=None, hooks=None, Revocations revocations=None):
+    def __init__(self, loop, *, links=None, log=None, hooks=None, Revocations revocations=None,
+                 uint64_t sweep_turn=SWEEP_TURN):
         cdef Checkpoint cp = Checkpoint.__new__(Checkpoint)
         cdef Buffer block = buffer_new(2 * PIECE + MAX_HEAD * 4)
         self.loop = loop
@@ -51,6 +52,8 @@ cdef class WorkerCore(Core):
         self.handshakes = set()
         self.addresses = {}
         self.spare = []
+        self.unswept = []
+        self.sweep_turn = sweep_turn
         self.out_room = PIECE + MAX_HEAD * 4
         self.out_block = block.reserve(self.out_room)
         self.memory = block
@@ -208,11 +211,25 @@ cdef class WorkerCore(Core):
         return 0
 
     def sweep(self):
-        """End the open streams whose session ended, was revoked, or is no longer allowed by the policies."""
+        """End the open streams whose session ended, was revoked, or is no longer allowed by the policies; in slices of
+        SWEEP_TURN when they are many, done within SWEEP_WHOLE."""
+        if self.unswept:
+            self.sweep_again = True          # who was looked at already is looked at again
+            if now_us() - self.sweep_began >= <uint64_t>SWEEP_WHOLE * 1000:
+                self.sweep_slice()           # its turns are late, or a failure ended them: all that is left, now
+            return
+        self.unswept = list(self.connections)
+        self.sweep_began = now_us()
+        self.sweep_slice()
+
+    def sweep_slice(self):
         cdef Downstream d
         cdef int reason
-        for connection in list(self.connections):
-            d = connection
+        cdef uint64_t now = now_us()
+        cdef uint64_t until = now + self.sweep_turn
+        cdef bint patient = now - self.sweep_began < <uint64_t>SWEEP_WHOLE * 1000
+        while self.unswept:
+            d = self.unswept.pop()
             if d.x is None or d.step != STEP_RELAY or (d.state != D_RELAY and d.state != D_UPGRADED):
                 continue
             try:
@@ -223,6 +240,14 @@ cdef class WorkerCore(Core):
                 log.exception("a stream could not be judged again; it is closed")
                 if d.pipe is not None:
                     d.pipe.abort(R_INTERNAL)
+            if patient and now_us() >= until:
+                break
+        if not self.unswept and self.sweep_again:
+            self.sweep_again = False
+            self.unswept = list(self.connections)
+            self.sweep_began = now
+        if self.unswept:
+            self.loop.call_soon(self.sweep_slice)
 
     cdef int ends(self, Exchange x) except -1:
         """Why an open stream must end, or 0. A new snapshot judges each stream once."""

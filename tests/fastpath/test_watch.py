@@ -2,9 +2,12 @@
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from _fastpath import limits
+from _fastpath.snapshot import Snapshot
 from tests.kit.core_thread import CoreThread
 from tests.kit.origin import RecordingOrigin
 from tests.kit.policy_cases import application
@@ -92,3 +95,89 @@ def test_without_an_answer_the_stream_ends_in_time(core: CoreThread, control_up:
         assert echoes(c)
         assert ended(c, 7.0) == b"facts-unavailable"
         assert 4.9 < time.monotonic() - began < 6.5
+
+
+# -- many open streams: judged in slices, so that nobody else waits ------------------------------
+
+COUNT = 20
+EVERYONE = {"decision": "allow", "include": ["everyone"]}
+NOBODY = {"decision": "deny", "include": ["everyone"]}
+
+
+@pytest.fixture(scope="module")
+def many() -> Iterator[CoreThread]:
+    """A core that judges one stream in each turn of the loop."""
+    with RecordingOrigin() as origin, CoreThread(
+        origin, applications=[application([EVERYONE])], sweep_turn=0,
+    ) as one:
+        origin.answer = switch
+        yield one
+
+
+@pytest.fixture
+def streams(many: CoreThread) -> Iterator[list[Raw]]:
+    many.set(applications=[application([EVERYONE])])
+    clients = [many.client() for _ in range(COUNT)]
+    for number, c in enumerate(clients):
+        c.send(many.request("/", *WEBSOCKET, token=many.token(email=f"{number}@example.com")))
+        assert c.answer().status == 101
+    yield clients
+    for c in clients:
+        c.sock.close()
+
+
+def ended_in(core: CoreThread) -> int:
+    return core.core.counters()["revoked_streams"]
+
+
+def snapshot(core: CoreThread, policy: dict[str, Any]) -> Snapshot:
+    core.set(applications=[application([policy])])
+    return core.snapshot
+
+
+def all_ended(core: CoreThread, before: int, within: float) -> None:
+    deadline = time.monotonic() + within
+    while core.run(lambda: ended_in(core)) - before < COUNT:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_many_streams_are_judged_in_slices_and_all_in_time(many: CoreThread, streams: list[Raw]) -> None:
+    before = many.run(lambda: ended_in(many))
+    snapshot(many, NOBODY)
+
+    def first() -> int:
+        many.core.sweep()
+        return ended_in(many) - before
+
+    assert many.run(first) == 1, "one slice, and the loop goes on"
+    all_ended(many, before, 1.0)
+    for c in streams:
+        assert ended(c, 2.0) == b"policy-denied"
+
+
+def test_what_changes_during_a_look_is_looked_at_again(many: CoreThread, streams: list[Raw]) -> None:
+    before = many.run(lambda: ended_in(many))
+    refuses, allows = snapshot(many, NOBODY), snapshot(many, EVERYONE)
+
+    def twice() -> int:
+        many.core.sweep()
+        many.core.set_snapshot(refuses)
+        many.core.sweep()
+        return ended_in(many) - before
+
+    assert many.snapshot is allows
+    assert many.run(twice) == 0, "the first was let be before the second snapshot came"
+    all_ended(many, before, 1.0)
+
+
+def test_a_look_that_takes_too_long_ends_at_once(many: CoreThread, streams: list[Raw]) -> None:
+    before = many.run(lambda: ended_in(many))
+    snapshot(many, NOBODY)
+
+    def held_up() -> None:
+        many.core.sweep()
+        time.sleep(limits.SWEEP_WHOLE / 1000)
+
+    many.run(held_up)
+    assert many.run(lambda: ended_in(many)) - before == COUNT

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import uvloop
 
+from _fastpath import limits
 from _fastpath.accesslog import AccessLog
 from _fastpath.snapshot import Snapshot
 from _fastpath.worker import WorkerCore
@@ -32,7 +33,7 @@ class CoreThread:
 
     def __init__(
         self, origin: RecordingOrigin, *, log: AccessLog | None = None,
-        objects: StoreObjects = policy_cases.OBJECTS, **parts: Any,
+        objects: StoreObjects = policy_cases.OBJECTS, sweep_turn: int = limits.SWEEP_TURN, **parts: Any,
     ) -> None:
         self.origin = origin  # what the routes lead to; closed by who made it
         self.mint = Mint()
@@ -43,7 +44,8 @@ class CoreThread:
         self.loop = uvloop.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self.thread.start()
-        self.core: WorkerCore = self.run(lambda: WorkerCore(self.loop, log=log, hooks=self))
+        self.core: WorkerCore = self.run(
+            lambda: WorkerCore(self.loop, log=log, hooks=self, sweep_turn=sweep_turn))
         self.snapshot: Snapshot
         self.set(**parts)
         self.port = self._listen()

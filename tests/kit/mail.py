@@ -7,6 +7,7 @@ import time
 import urllib.request
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from edge.demo.processes import Child, answers, free_port
 
@@ -19,7 +20,7 @@ class Letters:
 
     def letters(self, address: str) -> list[dict[str, Any]]:
         """Return the messages to the address, newest first."""
-        with urllib.request.urlopen(f"{self.url}/messages.json?to={address}", timeout=3) as answer:
+        with urllib.request.urlopen(f"{self.url}/messages.json?to={quote(address)}", timeout=3) as answer:
             found: list[dict[str, Any]] = json.load(answer)
             return found
 

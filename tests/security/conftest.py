@@ -3,6 +3,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.security.checkpoint import Checkpoint, Twins
+from tests.security.federation import Federated
 
 
 @pytest.fixture(scope="session")
@@ -42,3 +43,16 @@ def _twins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Twins]:
 def twins(_twins: Twins) -> Twins:
     _twins.clear()
     return _twins
+
+
+@pytest.fixture(scope="session")
+def _federated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federated]:
+    one = Federated(tmp_path_factory.mktemp("federated"))
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def federated(_federated: Federated) -> Federated:
+    _federated.clear()
+    return _federated

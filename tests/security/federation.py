@@ -18,6 +18,26 @@ GROUPS = "groups.sekisho.localhost"      # alice@example.com, unless she is in a
 ALICE: dict[str, object] = {"email": "alice@example.com", "sub": "alice", "groups": []}
 
 
+APPLICATIONS = f"""\
+  - {{name: Corp, domain: {CORP}, policies: [{{name: Corp, decision: allow, include: [{{email_domain: corp.com}}]}}]}}
+  - {{name: Empty, domain: empty.sekisho.localhost, policies: []}}
+  - {{name: Outsiders, domain: outsiders.sekisho.localhost, policies: [
+      {{name: All, decision: allow, include: [everyone], exclude: [{{email: alice@example.com}}]}}]}}
+  - {{name: Denied, domain: denied.sekisho.localhost, policies: [
+      {{name: No, decision: deny, include: [{{email: alice@example.com}}]}},
+      {{name: Yes, decision: allow, include: [{{email: alice@example.com}}]}}]}}
+  - {{name: Allowed, domain: allowed.sekisho.localhost, policies: [
+      {{name: Yes, decision: allow, include: [{{email: alice@example.com}}]}},
+      {{name: No, decision: deny, include: [{{email: alice@example.com}}]}}]}}
+  - {{name: Half open, domain: half.sekisho.localhost, policies: [
+      {{name: No, decision: deny, include: [{{email: alice@example.com}}]}},
+      {{name: Open, decision: bypass, include: [everyone], require: [{{ip: 10.0.0.0/8}}]}}]}}
+  - {{name: Whole open, domain: whole.sekisho.localhost, policies: [
+      {{name: No, decision: deny, include: [everyone]}},
+      {{name: Open, decision: bypass, include: [everyone], require: [{{ip: 127.0.0.0/8}}]}}]}}
+"""
+
+
 class Providers:
     """Several hostile providers on one loop in a thread of its own."""
 
@@ -71,9 +91,7 @@ class Federated(Checkpoint):
             f"  - {{name: {name}, id: {name}, type: oidc, issuer: \"{self.issuer(name)}\", client_id: edge, groups_claim: groups,"
             f" client_secret_file: {path}, allow_private_address: {str(name != 'local').lower()}}}"
             for name in self.people.all)
-        self.applications = (
-            f"  - {{name: Corp, domain: {CORP}, policies: [{{name: Corp, decision: allow,"
-            " include: [{email_domain: corp.com}]}]}")
+        self.applications = APPLICATIONS
         super().__init__(folder)
 
     def issuer(self, name: str) -> str:
@@ -127,6 +145,14 @@ class Federated(Checkpoint):
         """The whole way; return where it ended."""
         asked = await self.begin(visitor, host, provider, path)
         return await self.back(visitor, code="c" * 20, state=asked["state"], **more)
+
+    def signed_in(self, host: str = A) -> Visitor:
+        """Return a browser in which alice is signed in at this application by `sso`; the origin forgets it."""
+        visitor = self.browser()
+        reply = asyncio.run(self.sign_in(visitor, host))
+        assert reply.status == 200, f"{reply.status} at {reply.url}: {reply.text[:300]}"
+        self.origin.clear()
+        return visitor
 
     def nobody_came_in(self, visitor: Visitor, host: str = A) -> None:
         """The browser holds no session, asking again leads to sign-in, and the origin saw nothing of it all."""

@@ -76,6 +76,7 @@ def test_C08_the_right_most_hop_that_is_no_proxy(behind: Behind, fields: list[st
 
 @pytest.mark.parametrize("hop", ["unknown", "evil", "10.1.2.3, ", "10.1.2.3:x", "_hidden"])
 def test_C08_a_malformed_hop_satisfies_no_rule_about_addresses(behind: Behind, hop: str) -> None:
+    """C08 C09: and an IPv4 address written as IPv6 satisfies the rule that it would satisfy itself."""
     fields = ["X-Forwarded-Proto: https", f"X-Forwarded-For: {hop}"]
     assert behind.ask(*fields, host=OFFICE).status == 403
     assert behind.ask("X-Forwarded-Proto: https", "X-Forwarded-For: ::ffff:10.1.2.3", host=OFFICE).status == 200

@@ -8,7 +8,6 @@ import hashlib
 import hmac
 import json
 import time
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qs, quote, urljoin, urlsplit
 
@@ -21,28 +20,6 @@ from tests.identity.test_oidc import WRONG
 from tests.kit.edge_mint import claims_of
 from tests.security.federation import CORP, GROUPS, LIES, LOGIN, Federated
 from tests.security.rows import A, B, request
-
-
-@pytest.fixture(scope="module")
-def _federated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federated]:
-    one = Federated(tmp_path_factory.mktemp("federated"))
-    yield one
-    one.close()
-
-
-@pytest.fixture
-def federated(_federated: Federated) -> Federated:
-    _federated.clear()
-    return _federated
-
-
-def signed_in(federated: Federated, host: str = A) -> Visitor:
-    """Return a browser in which alice is signed in at this application by `sso`; the origin forgets it."""
-    visitor = federated.browser()
-    reply = asyncio.run(federated.sign_in(visitor, host))
-    assert reply.status == 200, f"{reply.status} at {reply.url}: {reply.text[:300]}"
-    federated.origin.clear()
-    return visitor
 
 
 def refused(federated: Federated, reason: str, host: str = A, provider: str = "sso", **more: str) -> None:
@@ -204,7 +181,7 @@ def test_m05_m16_discovery(federated: Federated, lie: str) -> None:
 
 def test_m06_m07_unknown_key_ids_cost_no_fetches(federated: Federated) -> None:
     """M06 M07: keys changed within a minute of the last fetch, and 40 tokens of unknown keys: at most one fetch."""
-    signed_in(federated)
+    federated.signed_in()
     federated.sso.asked.clear()
     federated.sso.sign_with = RSAKey.generate_key(2048, {"kid": "new"})
     for number in range(40):
@@ -212,7 +189,7 @@ def test_m06_m07_unknown_key_ids_cost_no_fetches(federated: Federated) -> None:
         refused(federated, "id-token-invalid")
     assert federated.sso.asked.count("/token") == 40 and federated.sso.asked.count("/keys") <= 1
     federated.clear()
-    signed_in(federated)
+    federated.signed_in()
 
 
 def test_m08_userinfo_about_somebody_else(federated: Federated) -> None:
@@ -221,7 +198,7 @@ def test_m08_userinfo_about_somebody_else(federated: Federated) -> None:
     federated.sso.userinfo = {"sub": "hanako", "email": "alice@example.com", "email_verified": True}
     refused(federated, "userinfo-subject-mismatch")
     federated.sso.userinfo["sub"] = "alice"
-    signed_in(federated)
+    federated.signed_in()
 
 
 @pytest.mark.parametrize(("email", "verified", "reason"), [
@@ -251,13 +228,13 @@ def test_m09_only_a_verified_address_of_the_exact_domain(
 
 def test_m10_the_same_address_from_two_providers_is_two_people(federated: Federated) -> None:
     """M10: identity is (issuer, subject): by PIN, by one provider, by another, by another subject there."""
-    seen = [federated.token(A), signed_in(federated).jar[A]["CF_Authorization"]]
+    seen = [federated.token(A), federated.signed_in().jar[A]["CF_Authorization"]]
     other = federated.browser()
     promising = federated.people.all["promising"]
     assert asyncio.run(federated.sign_in(other, provider="promising", iss=promising.issuer)).status == 200
     federated.clear()
     federated.sso.claims["sub"] = "another-alice"
-    seen += [other.jar[A]["CF_Authorization"], signed_in(federated).jar[A]["CF_Authorization"]]
+    seen += [other.jar[A]["CF_Authorization"], federated.signed_in().jar[A]["CF_Authorization"]]
     assert {claims_of(one)["email"] for one in seen} == {"alice@example.com"}
     assert len({claims_of(one)["sub"] for one in seen}) == 4
 
@@ -296,7 +273,7 @@ def host_of(federated: Federated, location: str) -> str | None:
 def test_m11_return_addresses_to_the_end(federated: Federated) -> None:
     """M11: one of each kind asked for by a signed-in person: on the way only the auth domain and the application, and
     the application's own answer leads to a path of its own."""
-    visitor = signed_in(federated)
+    visitor = federated.signed_in()
     target, netloc = handed_on(federated, visitor), urlsplit(federated.url(A)).netloc
     for payload in PAYLOADS[:: len(HOSTS) * len(ENDS)]:
         with federated.client() as client:
@@ -316,7 +293,7 @@ def test_m11_return_addresses_to_the_end(federated: Federated) -> None:
 def test_m12_a_sign_in_leads_to_its_own_application_only(federated: Federated) -> None:
     """M12: another application's id or host, or a host of nobody's: nothing is handed over. What crosses hosts in an
     address is a code of one use, never a token; and A's code is worth nothing at B."""
-    visitor = signed_in(federated)
+    visitor = federated.signed_in()
 
     async def walk() -> None:
         start = await visitor.get(federated.url(A, "/cdn-cgi/access/login?redirect_url=/"))
@@ -371,7 +348,7 @@ def test_m15_a_token_endpoint_that_fails(federated: Federated, wrong: str) -> No
 
 def test_m17_no_page_or_endpoint_shows_a_provider_s_token(federated: Federated) -> None:
     """M17: what get-identity and the pages tell of a person is no token, and the origin gets none of the provider's."""
-    visitor = signed_in(federated)
+    visitor = federated.signed_in()
     id_token = federated.sso.signed().split(".")[2][:20]
 
     async def walk() -> list[Reply]:
@@ -398,7 +375,7 @@ def test_m19_a_post_is_answered_by_303_and_nothing_is_a_referrer(federated: Fede
         back = await federated.back(visitor, follow=False, code="c", state=asked["state"][0])
         return [page, sent, back, await visitor.get(back.get("location") or "")]
 
-    page, sent, back, entered = replies = asyncio.run(walk())
+    replies = asyncio.run(walk())
     assert [one.status for one in replies] == [200, 303, 303, 302]
     for one in replies:
         assert one.get("referrer-policy") in ("no-referrer", "same-origin"), one.url

@@ -9,16 +9,16 @@ import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from _fastpath.snapshot import Snapshot
+from _fastpath.worker import WorkerCore
 from edge.config import InstallationKeys, Loaded, StoreObjects, Workshop
 from edge.config.compile import ConfigRefused
 from edge.control.pages import PAGE_HEADERS, prepared_pages
 from edge.identity.keys import KeyStore
 from edge.identity.world import World
 from edge.server.certificates import Pair, ends_of, forget_pairs, keep_pairs, pairs_of
-from edge.server.core import trial_core
 from edge.server.folder import newest
 from edge.server.outlook import world_of
 from edge.server.plan import Plan
@@ -68,7 +68,8 @@ class Assembly:
         self.wall = wall
         # One thread, because a thread that has lowered its priority can't raise it again
         self._builder = ThreadPoolExecutor(1, "build", initializer=_give_way)
-        self._trial = trial_core()
+        # Serves nobody: whether it takes a snapshot is what workers will say
+        self._trial = WorkerCore(cast(Any, None))
         self.loaded: Loaded | None = None
         self.world: World | None = None
         self.certificate_ends: dict[str, float] = {}  # file -> unix time

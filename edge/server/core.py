@@ -235,11 +235,6 @@ def build_core(snapshot: Snapshot, around: Surroundings) -> FastCore:
     return FastCore(snapshot, around)
 
 
-def trial_core() -> WorkerCore:
-    """Return a core that serves nobody: whether it takes a snapshot is what workers will say."""
-    return WorkerCore(cast(Any, None))
-
-
 def _log_target(snapshot: Snapshot) -> str:
     return str(snapshot.settings.get("access_log", "stderr"))
 

@@ -25,6 +25,10 @@ ENDS: dict[str, tuple[Callable[[Liar], object], str]] = {
         lambda liar: liar.ask(2, GOOD).raw(frame(DATA, 0, 2, length=1 << 20)),
         "allowed",
     ),
+    "J02-syn-with-more-than-a-window": (
+        lambda liar: liar.raw(frame(DATA, SYN, 2, length=limits.INITIAL_WINDOW + 1)),
+        "allowed",
+    ),
     "the-connector's-own-id": (lambda liar: liar.raw(frame(WINDOW, SYN, 3)), "to open"),
     "an-id-twice": (
         lambda liar: liar.raw(frame(WINDOW, SYN, 2) * 2),
@@ -91,7 +95,7 @@ async def test_ten_thousand_streams_dial_nothing_that_the_file_does_not_name() -
 
 @on_uvloop
 async def test_more_streams_than_a_link_may_carry_are_reset() -> None:
-    """Half a header on each: 4,096 are held, the rest is refused with nothing kept."""
+    """J06: half a header on each: as many as a link may carry are held, the rest is reset; no origin is dialled."""
     async with (
         hostile_edge() as edge,
         Origin("wiki") as origin,
@@ -104,6 +108,7 @@ async def test_more_streams_than_a_link_may_carry_are_reset() -> None:
         await until(lambda: len(liar.resets) == 5999 - (limits.MAX_STREAMS - 1))
         link = daemon.lanes[0].link
         assert link is not None and link.streams == limits.MAX_STREAMS - 1
+        assert origin.connections == 0
 
 
 @on_uvloop

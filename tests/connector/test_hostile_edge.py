@@ -27,7 +27,7 @@ ENDS: dict[str, tuple[Callable[[Liar], object], str]] = {
     ),
     "J02-syn-with-more-than-a-window": (
         lambda liar: liar.raw(frame(DATA, SYN, 2, length=limits.INITIAL_WINDOW + 1)),
-        "allowed",
+        "larger than its window",
     ),
     "the-connector's-own-id": (lambda liar: liar.raw(frame(WINDOW, SYN, 3)), "to open"),
     "an-id-twice": (

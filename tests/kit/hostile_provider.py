@@ -26,6 +26,7 @@ class HostileProvider:
     stall: set[str] = field(default_factory=set)  # paths that never answer
     asked: list[str] = field(default_factory=list)
     bodies: list[str] = field(default_factory=list)
+    issued: list[str] = field(default_factory=list)  # ID tokens, as they left
     keys: list[RSAKey] = field(default_factory=list)
     sign_with: RSAKey | None = None
     token: str | None = None  # instead of a signed one
@@ -82,10 +83,12 @@ class HostileProvider:
             return {"keys": [key.as_dict(private=False) for key in self.keys]}
         if path == "/me":
             return self.userinfo or {}
+        self.issued.append(self.token if self.token is not None else self.signed())
         return {
             "access_token": "secret-access-token",
+            "refresh_token": "secret-refresh-token",
             "token_type": "Bearer",
-            "id_token": self.token if self.token is not None else self.signed(),
+            "id_token": self.issued[-1],
         }
 
     def signed(self) -> str:

@@ -37,6 +37,7 @@ identity_providers:
   - {{name: One-time PIN, type: onetimepin}}
 {providers}
 routes:
+{routes}
   - {{hostname: "*.sekisho.localhost", service: "{origin}"}}
 applications:
   - name: Open
@@ -82,6 +83,7 @@ class Checkpoint:
     }
     settings = "timeouts: {body_idle: 2s}"
     providers = ""                       # YAML items after the one-time PIN
+    routes = ""                          # YAML items before the one to the recording origin
     applications = ""                    # YAML items after those that every checkpoint has
 
     def __init__(self, folder: Path) -> None:
@@ -100,7 +102,7 @@ class Checkpoint:
                     f"  - {{certificate: {folder}/{name}.pem, key: {folder}/{name}.key}}"
                     for name in self.certificates),
                 smtp=self.mail.port, origin=self.origin.url, settings=self.settings,
-                providers=self.providers, applications=self.applications,
+                providers=self.providers, routes=self.routes, applications=self.applications,
             ),
             folder,
         )

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
+import pytest
+
 from edge.demo.authority import DemoAuthority
 from edge.demo.processes import free_port
 from edge.demo.visitor import Visitor
@@ -19,6 +21,7 @@ from tests.kit.raw import Answer, Raw
 from tests.security.rows import OPEN, PATHS, A, B, Pass, Row, request
 
 Dialled = TypeVar("Dialled", Raw, ssl.SSLSocket)
+Place = TypeVar("Place", bound="Checkpoint")
 
 CONFIG = """\
 auth_domain: login.sekisho.localhost
@@ -249,6 +252,13 @@ class Checkpoint:
         while len(self.log(since)) < count and time.monotonic() < deadline:
             time.sleep(0.05)
         return self.log(since)
+
+
+def standing(kind: type[Place], folders: pytest.TempPathFactory) -> Iterator[Place]:
+    """The body of a fixture: one of this kind, for as long as the fixture's scope lasts."""
+    one = kind(folders.mktemp(kind.__name__.lower()))
+    yield one
+    one.close()
 
 
 class Twins(Checkpoint):

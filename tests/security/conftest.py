@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.security.checkpoint import Checkpoint, Twins
+from tests.security.checkpoint import Checkpoint, Twins, standing
 from tests.security.federation import Federated
 
 
@@ -10,10 +10,9 @@ from tests.security.federation import Federated
 def _checkpoint(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Checkpoint]:
-    one = Checkpoint(tmp_path_factory.mktemp("checkpoint"))
-    request.session._checkpoint = one                                     # type: ignore[attr-defined]
-    yield one
-    one.close()
+    for one in standing(Checkpoint, tmp_path_factory):
+        request.session._checkpoint = one                                 # type: ignore[attr-defined]
+        yield one
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -34,9 +33,7 @@ def checkpoint(_checkpoint: Checkpoint) -> Checkpoint:
 
 @pytest.fixture(scope="session")
 def _twins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Twins]:
-    one = Twins(tmp_path_factory.mktemp("twins"))
-    yield one
-    one.close()
+    yield from standing(Twins, tmp_path_factory)
 
 
 @pytest.fixture
@@ -47,9 +44,7 @@ def twins(_twins: Twins) -> Twins:
 
 @pytest.fixture(scope="session")
 def _federated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federated]:
-    one = Federated(tmp_path_factory.mktemp("federated"))
-    yield one
-    one.close()
+    yield from standing(Federated, tmp_path_factory)
 
 
 @pytest.fixture

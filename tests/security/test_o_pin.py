@@ -16,7 +16,7 @@ import pytest
 
 from edge.demo.visitor import Reply, Visitor
 from tests.kit.edge_process import wait_until
-from tests.security.checkpoint import Checkpoint
+from tests.security.checkpoint import Checkpoint, standing
 from tests.security.rows import request
 
 DESK, OTHER = "desk.sekisho.localhost", "other.sekisho.localhost"
@@ -52,9 +52,7 @@ class Desk(Checkpoint):
 
 @pytest.fixture(scope="module")
 def _desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    one = Desk(tmp_path_factory.mktemp("desk"))
-    yield one
-    one.close()
+    yield from standing(Desk, tmp_path_factory)
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tests.kit.edge_process import SEKISHO, free_port, wait_until
+from tests.security.checkpoint import standing
 from tests.security.federation import LOGIN, Federated
 from tests.security.rows import A, request
 
@@ -52,10 +53,9 @@ def fetched(url: str) -> bytes:
 
 @pytest.fixture(scope="module")
 def tunnelled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tunnelled]:
-    one = Tunnelled(tmp_path_factory.mktemp("tunnelled"))
-    one.clear()
-    yield one
-    one.close()
+    for one in standing(Tunnelled, tmp_path_factory):
+        one.clear()
+        yield one
 
 
 def secrets_of(place: Tunnelled) -> dict[str, str]:

@@ -29,6 +29,12 @@ def advise(config: Config, warn: Warn) -> None:
             warn(place, text)
     insides(config, warn)
     routing(config, warn)
+    for number, proxies in enumerate(config.trusted_proxies):
+        if proxies.prefixlen == 0:
+            warn(
+                config.place("trusted_proxies", number),
+                f"{proxies} is everybody: whoever comes names the address that rules see",
+            )
 
 
 def of_policies(app: Application) -> list[tuple[tuple[str, Mark], str]]:

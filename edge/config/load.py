@@ -321,7 +321,9 @@ def translated(error: Mapping[str, Any], model: type[BaseModel], data: Map, file
     if kind == "missing":
         return Problem(file, *place_of(data, loc[:-1]), f"“{loc[-1]}” is missing")
     if kind == "extra_forbidden":
-        known = keys_of(model_at(model, loc[:-1]))
+        part = model_at(model, loc[:-1])
+        known = keys_of(part)
+        ours = getattr(part, "spellings", {}).get(loc[-1])
         holder = data
         for step in loc[:-1]:
             holder = child(holder, step)
@@ -330,6 +332,8 @@ def translated(error: Mapping[str, Any], model: type[BaseModel], data: Map, file
             if isinstance(holder, Map)
             else place_of(data, loc)
         )
+        if ours is not None:
+            return Problem(file, *mark, f"“{loc[-1]}” is here twice, as “{ours}” too")
         return Problem(
             file, *mark, f"there is no key “{loc[-1]}” here{did_you_mean(str(loc[-1]), known)}"
         )

@@ -12,14 +12,18 @@ from edge.config.problem import Mark
 from edge.config.rule import Rule, RuleItem
 from edge.config.scalars import (
     AudTag,
+    Database,
     Duration,
     FilePath,
     FineDuration,
+    HostHeader,
     HostName,
     HostPattern,
     HttpUrl,
     Identifier,
     ListenAddress,
+    MailSender,
+    MailServer,
     Name,
     NetworkText,
     Origin,
@@ -47,12 +51,14 @@ class Certificate(Located):
 class Mail(Located):
     """How one-time PINs are sent."""
 
-    server: Text = Field(
+    server: MailServer = Field(
         description="`smtps://host:465` (TLS), `smtp://host:587` (STARTTLS is required; without "
         "TLS "
         "only on loopback)."
     )
-    sender: Text = Field(alias="from", description="The sender: an address, or `Name <address>`.")
+    sender: MailSender = Field(
+        alias="from", description="The sender: an address, or `Name <address>`."
+    )
     username: Text | None = Field(None, description="For authentication.")
     password_file: FilePath | None = Field(None, description="File with the password.")
     ca_file: FilePath | None = Field(
@@ -61,13 +67,6 @@ class Mail(Located):
         "the system's.",
     )
     timeout: FineDuration = Field(10.0, description="For a whole delivery.")
-
-    @field_validator("server")
-    @classmethod
-    def known_scheme(cls, value: str) -> str:
-        if not value.startswith(("smtp://", "smtps://")):
-            raise wrong("write smtps://host:465 or smtp://host:587")
-        return value
 
 
 class Timeouts(Located):
@@ -124,6 +123,13 @@ class Limits(Located):
         description="Open connections of one client address in one worker; more are closed at "
         "once.",
     )
+
+    @field_validator("connections_per_address")
+    @classmethod
+    def some(cls, value: int) -> int:
+        if value < 1:
+            raise wrong("this is at least 1: with 0 nobody could come in")
+        return value
 
     @field_validator("head", "fields", "target")
     @classmethod
@@ -266,7 +272,7 @@ class OriginOptions(Located):
         None, description="The name that the origin's certificate must hold."
     )
     no_tls_verify: Truth = Field(False, description="Take any certificate. A warning says so.")
-    http_host_header: Text | None = Field(
+    http_host_header: HostHeader | None = Field(
         None, description="The Host header that the origin gets instead of the request's."
     )
     disable_chunked_encoding: Truth = Field(
@@ -445,7 +451,7 @@ class Config(Part):
     hsts: Duration = Field(
         365 * DAY, description="max-age of Strict-Transport-Security; `0`: none is sent."
     )
-    state: Text = Field(
+    state: Database = Field(
         "sqlite:////var/lib/sekisho/state.db",
         description="The database: `sqlite:////path` or `postgresql://…`.",
     )

@@ -11,6 +11,7 @@ from typing import NamedTuple
 # Comparisons that the suggestions of one load may take, about 2 s. Ten thousand misspelt names of
 # ten thousand groups would take an hour; what comes after gets no suggestion.
 MAX_COMPARISONS = 20_000
+MAX_SENTENCE = 500  # characters of one problem that are shown
 _left: ContextVar[list[int] | None] = ContextVar("left", default=None)
 
 
@@ -33,7 +34,16 @@ class Problem:
 
     def __str__(self) -> str:
         warning = "warning: " if self.level == "warning" else ""
-        return f"{self.file}:{self.line}:{self.column}: {warning}{self.text}"
+        return f"{self.file}:{self.line}:{self.column}: {warning}{sentence(self.text)}"
+
+
+def sentence(text: str) -> str:
+    """Return what may go to a terminal: a file's escapes are shown, and its longest values cut."""
+    if len(text) > MAX_SENTENCE:
+        text = f"{text[: MAX_SENTENCE - 100]} … {text[-90:]}"
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def shown(path: str | os.PathLike[str]) -> str:

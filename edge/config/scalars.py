@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -9,9 +10,14 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, PlainValidator, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+from _fastpath.facts import email_parts
+
+DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 MAX_DURATION = 36_500 * 86_400  # seconds
+MAX_DURATION_TEXT = 64  # characters; what is longer is not even looked at
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+NOT_IN_URL = re.compile(r"[\s\x00-\x20\x7f-\x9f\"<>\\^`{|}]")  # urlsplit drops some silently
 LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 
 
@@ -26,12 +32,21 @@ def text_of(value: Any) -> str:
     return value
 
 
+def line(value: Any) -> str:
+    text = text_of(value)
+    if not text:
+        raise wrong("this must not be empty")
+    if CONTROL.search(text):
+        raise wrong("this must be one line without control characters")
+    return text
+
+
 def duration(value: Any) -> float:
     """Return seconds; `1h30m`, `24h`, `500ms`, `7d`, `0`."""
     text = text_of(value)
     if text == "0":
         return 0.0
-    parts = DURATION.findall(text)
+    parts = DURATION.findall(text) if len(text) <= MAX_DURATION_TEXT else []
     if not parts or "".join(n + u for n, u in parts) != text:
         raise wrong(f"“{text}” is not a duration: write a number with its unit, like 24h, 30m, 10s")
     seconds = sum(float(number) * UNITS[unit] for number, unit in parts)
@@ -56,7 +71,7 @@ def session_length(value: Any) -> int:
 
 def size(value: Any) -> int:
     """Return bytes (or a plain count); `64KiB`, `1MiB`, `100`."""
-    match = re.fullmatch(r"(\d{1,12})(KiB|MiB|GiB)?", text_of(value))
+    match = re.fullmatch(r"([0-9]{1,12})(KiB|MiB|GiB)?", text_of(value))
     if not match:
         raise wrong(f"“{value}” is not a size: write a number, or one with KiB, MiB, GiB")
     return int(match[1]) * {None: 1, "KiB": 1024, "MiB": 1 << 20, "GiB": 1 << 30}[match[2]]
@@ -66,6 +81,8 @@ def host_name(value: Any) -> str:
     """Return a host name in lower case, without a dot at its end; names outside ASCII in their xn--
     form."""
     text = text_of(value).removesuffix(".").lower()
+    if len(text) > 253:  # before anything that takes its time
+        raise wrong(f"“{value}” is not a host name")
     if not text.isascii():
         try:
             text = text.encode("idna").decode()
@@ -105,7 +122,7 @@ class Listen(NamedTuple):
 
 def listen(value: Any) -> Listen:
     text = text_of(value)
-    match = re.fullmatch(r"(?:\[([^\]]+)\]|([^:\[\]]+)):(\d{1,5})", text)
+    match = re.fullmatch(r"(?:\[([^\]]+)\]|([^:\[\]]+)):([0-9]{1,5})", text)
     if not match or int(match[3]) > 65535:
         raise wrong(f"“{text}” is not an address and port: write 0.0.0.0:443 or [::]:443")
     try:
@@ -123,13 +140,20 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 def network(value: Any) -> Network:
     """Return an IP network; a single address is one of its own. IPv4-mapped IPv6 is IPv4 (C09)."""
     text = text_of(value)
+    if "." in text.partition("/")[2]:
+        # 0.0.0.255 would be read as 24 bits, and 0.0.0.0 as none: everybody
+        raise wrong(f"“{text}”: write the prefix's length, not a mask, like 203.0.113.0/24")
     try:
+        if "%" in text:
+            raise ValueError("a zone means something on one machine only")
         found = ipaddress.ip_network(text)
     except ValueError as error:
         try:
             near = ipaddress.ip_network(text, strict=False)
         except ValueError:
             raise wrong(f"“{text}” is not an IP address or network, like 203.0.113.0/24") from error
+        if "%" in text:
+            raise wrong(f"“{text}” has a zone, which no client's address has") from error
         raise wrong(f"“{text}” has bits beyond its prefix; did you mean “{near}”?") from error
     if isinstance(found, ipaddress.IPv6Network) and found.prefixlen >= 96:
         mapped = found.network_address.ipv4_mapped
@@ -154,7 +178,10 @@ def file_path(value: Any, info: ValidationInfo) -> Path:
                 f"credential:{name} needs $CREDENTIALS_DIRECTORY (systemd's LoadCredential=)"
             )
         return Path(context.credentials) / name
-    path = Path(text).expanduser()
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError as error:
+        raise wrong(f"“{text}” begins with the home of nobody here") from error
     return path if context is None else Path(context.folder) / path
 
 
@@ -166,6 +193,7 @@ def http_url(value: Any) -> str:
         good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
     except ValueError:
         good = False
+    good = good and NOT_IN_URL.search(text) is None
     if not good or parts.username is not None or parts.query or parts.fragment:
         raise wrong(f"“{text}” is not a URL like https://id.example.com")
     return text.rstrip("/")
@@ -194,9 +222,46 @@ def truth(value: Any) -> bool:
 
 def whole(value: Any) -> int:
     text = value if isinstance(value, str) else ""
-    if not re.fullmatch(r"-?\d{1,15}", text):
+    if not re.fullmatch(r"-?(?:0|[1-9][0-9]{0,14})", text):  # 0777 is octal to some
         raise wrong("this must be a whole number")
     return int(text)
+
+
+def mail_server(value: Any) -> str:
+    text = text_of(value)
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in ("smtp", "smtps") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    beside = (
+        parts.username is not None or parts.path or parts.query or parts.fragment if good else ""
+    )
+    if not good or beside or NOT_IN_URL.search(text):
+        raise wrong("write smtps://host:465 or smtp://host:587")
+    return text
+
+
+def mail_sender(value: Any) -> str:
+    text = line(value)
+    parts = email_parts(parseaddr(text)[1])
+    if parts is None or NOT_IN_URL.search(parts[0].decode()):
+        raise wrong(f"“{text}” is no sender: write an address, or Name <address>")
+    return text
+
+
+def database(value: Any) -> str:
+    text = line(value)
+    if not text.startswith(("sqlite:///", "postgresql://")) or text == "sqlite:///":
+        raise wrong("write sqlite:////path or postgresql://…")
+    return text
+
+
+def host_header(value: Any) -> str:
+    text = text_of(value)
+    if not re.fullmatch(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?", text):
+        raise wrong(f"“{text}” is no Host header: write a host name, perhaps with a port")
+    return text
 
 
 def aud_tag(value: Any) -> str:
@@ -225,7 +290,11 @@ def schema(kind: str = "string", **rest: Any) -> WithJsonSchema:
 
 
 Name = Annotated[str, PlainValidator(name), schema(minLength=1, maxLength=255)]
-Text = Annotated[str, PlainValidator(text_of), schema()]
+Text = Annotated[str, PlainValidator(line), schema(minLength=1)]
+Database = Annotated[str, PlainValidator(database), schema(examples=["sqlite:////path"])]
+MailServer = Annotated[str, PlainValidator(mail_server), schema(examples=["smtps://host:465"])]
+MailSender = Annotated[str, PlainValidator(mail_sender), schema(examples=["a@example.com"])]
+HostHeader = Annotated[str, PlainValidator(host_header), schema(examples=["wiki.example.com"])]
 Truth = Annotated[bool, PlainValidator(truth), schema("boolean")]
 Whole = Annotated[int, PlainValidator(whole), schema("integer")]
 Duration = Annotated[int, PlainValidator(whole_duration), schema(examples=["24h", "30m"])]
@@ -243,7 +312,30 @@ AudTag = Annotated[str, PlainValidator(aud_tag), schema(pattern="^[0-9a-f]{64}$"
 Identifier = Annotated[str, PlainValidator(identifier), schema()]
 
 __all__ = [
-    "AudTag", "BeforeValidator", "Duration", "FilePath", "FineDuration", "HostName", "HostPattern",
-    "HttpUrl", "Identifier", "Listen", "ListenAddress", "Name", "Network", "NetworkText", "Origin",
-    "SessionLength", "Size", "Text", "Truth", "Whole", "wrong",
+    "NOT_IN_URL",
+    "AudTag",
+    "BeforeValidator",
+    "Database",
+    "Duration",
+    "FilePath",
+    "FineDuration",
+    "HostHeader",
+    "HostName",
+    "HostPattern",
+    "HttpUrl",
+    "Identifier",
+    "Listen",
+    "ListenAddress",
+    "MailSender",
+    "MailServer",
+    "Name",
+    "Network",
+    "NetworkText",
+    "Origin",
+    "SessionLength",
+    "Size",
+    "Text",
+    "Truth",
+    "Whole",
+    "wrong",
 ]  # fmt: skip

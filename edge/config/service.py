@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import PlainValidator
 
-from edge.config.scalars import host_name, schema, text_of, wrong
+from edge.config.scalars import NOT_IN_URL, host_name, schema, text_of, wrong
 
 SCHEMES = {
     "": 0,
@@ -45,7 +45,7 @@ def service(value: Any) -> Service:
         if not 200 <= status <= 599:
             raise wrong(f"{status} is not a status that an answer can have")
         return Service("http_status", status=status)
-    if match := re.fullmatch(r"(unix|unix\+tls):(?://)?(/[^\0]+)", text):
+    if match := re.fullmatch(r"(unix|unix\+tls):(?://)?(/[^\x00-\x1f\x7f-\x9f]+)", text):
         if len(match[2].encode()) > 107:
             raise wrong("the path of a Unix socket has at most 107 bytes")
         return Service(match[1], path=match[2])
@@ -54,7 +54,7 @@ def service(value: Any) -> Service:
         port = parts.port
     except ValueError as error:
         raise wrong(f"“{text}” has no port that can be dialled") from error
-    if parts.scheme not in ("http", "https"):
+    if parts.scheme not in ("http", "https") or NOT_IN_URL.search(text):
         raise wrong(
             f"“{text}” is no service: write http://…, https://…, unix:/…, http_status:404 or "
             f"hello_world"

@@ -4,6 +4,7 @@ Anchors, aliases, merge keys and tags are errors at their place: they make a fil
 reads in it."""
 
 import gc
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -121,20 +122,18 @@ def compose(text: str) -> yaml.Node | None:
         loader.dispose()
 
 
+# YAML 1.1 §5.1; libyaml raises on the rest, without a line
+NOT_YAML = re.compile(
+    "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
+)
+
+
 def unprintable(text: str) -> Mark | None:
-    if text.isprintable():
+    found = NOT_YAML.search(text)
+    if found is None:
         return None
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.isprintable():
-            continue
-        for column, letter in enumerate(line, 1):
-            if (
-                not letter.isprintable()
-                and (ord(letter) < 32 or ord(letter) == 127)
-                and letter not in "\t\r"
-            ):
-                return Mark(number, column)
-    return None
+    at = found.start()
+    return Mark(text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at))
 
 
 def aliases_refused(text: str, complain: Complain) -> bool:
@@ -191,6 +190,8 @@ class Converter:
             if type(key_node) is not yaml.ScalarNode:
                 self.complain(mark_of(key_node), "a key is a word")
                 continue
+            if key_node.tag not in PLAIN_TAGS:
+                self.complain(mark_of(key_node), f"a tag ({key_node.tag}) is not allowed")
             key = key_node.value
             if key == "<<" and not key_node.style:
                 sentence = "a merge key (<<) is not allowed: write the keys out"

@@ -350,6 +350,9 @@ WARNINGS: list[tuple[str, str, list[str]]] = [
     ("route without application", BASE, [
         f"{LINES}:16: warning: no application covers a.example.com: everybody is refused there",
     ]),
+    ("everybody is a proxy", policies(ALLOW).replace("10.0.0.0/24", "0.0.0.0/0"), [
+        "3:19: warning: 0.0.0.0/0 is everybody: whoever comes names the address that rules see",
+    ]),
     ("no verification", policies(ALLOW).replace("7:3000\"", "7:3000\", originRequest: "
                                                             "{noTLSVerify: true}"), [
         f"{LINES}:93: warning: whoever stands between the edge and a.example.com's origin can "

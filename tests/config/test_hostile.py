@@ -47,14 +47,14 @@ def test_aliases_do_not_unfold(tmp_path: Path) -> None:
     (BASE.replace("\n", "\r\n") + "hstss: 1\r\n", f"{LINES + 1}:1: there is no key “hstss” here (did you mean “hsts”?)"),
     (BASE.replace("\n", "\r") + "hstss: 1\r", f"{LINES + 1}:1: there is no key “hstss” here (did you mean “hsts”?)"),
     ("\ufeff" + BASE + "hstss: 1\n", f"{LINES + 1}:1: there is no key “hstss” here (did you mean “hsts”?)"),
-    (BASE + "hs\ufeffts: 1\n", f"{LINES + 1}:1: there is no key “hs\ufeffts” here (did you mean “hsts”?)"),
+    (BASE + "hs\ufeffts: 1\n", f"{LINES + 1}:1: there is no key “hs\\ufeffts” here (did you mean “hsts”?)"),
     (BASE + "hsts: \0\n", f"{LINES + 1}:7: a control character; YAML does not allow it here"),
     (BASE.encode("utf-16"), "1:1: this byte is not UTF-8"),
     (BASE.encode() + b"hsts: \xed\xa0\x80\n", f"{LINES + 1}:7: this byte is not UTF-8"),
     (BASE + "---\n" + BASE, f"{LINES + 1}:1: this is not YAML: but found another document"),
     (BASE + "? [a, b]\n: 1\n", f"{LINES + 1}:3: a key is a word"),
     (BASE + "hsts: 1d\n? hsts\n: 2d\n", f"{LINES + 2}:3: “hsts” is here twice; the first is in line {LINES + 1}"),
-    (BASE + "hsts: " + "9" * 400 + "h\n", f"{LINES + 1}:7: nothing here lasts longer than 100 years (36500d)"),
+    (BASE + "hsts: " + "9" * 40 + "h\n", f"{LINES + 1}:7: nothing here lasts longer than 100 years (36500d)"),
     (BASE + "x" * 1_000_000 + ": 1\n", f"{LINES + 1}:1000001: this is not YAML: could not find expected ':'"),
 ], ids=["flow", "maps", "crlf", "cr", "bom", "bom within", "nul", "utf-16", "surrogate", "two documents",
         "list as key", "twice in another form", "for ever", "long key"])  # fmt: skip
@@ -100,6 +100,68 @@ def test_group_chains_and_large_cycles(tmp_path: Path) -> None:
     (only,) = errors_of(tmp_path, text.replace("[everyone]", "[{group: G0}]"))
     assert only.startswith(f"{LINES + 5002}:37: groups may not contain each other: “G0” → ")
     assert len(only) < 200
+
+
+# -- values that look harmless: each one error at its place
+
+
+TAG = "is not allowed"
+
+
+@pytest.mark.parametrize(("line", "column", "starts"), [
+    ("hsts: a\x9bb", 8, "a control character; YAML does not allow it here"),
+    ("hsts: \ufffe", 7, "a control character; YAML does not allow it here"),
+    ("hsts: " + "9" * 1_000_000, 7, "“999"),
+    ("hsts: ٣d", 7, "“٣d” is not a duration"),
+    ("hsts: 2026-11-25", 7, "“2026-11-25” is not a duration"),
+    ("hsts: 1:30:00", 7, "“1:30:00” is not a duration"),
+    ("public_port: 0777", 14, "this must be a whole number"),
+    ("public_port: 0o777", 14, "this must be a whole number"),
+    ("public_port: ４４３", 14, "this must be a whole number"),
+    ("public_port: 4_43", 14, "this must be a whole number"),
+    ("demo: y", 7, "this must be true or false"),
+    ("organization: !!python/object/apply:os.system x", 15, f"a tag (tag:yaml.org,2002:python/object/apply:os.system) {TAG}"),
+    ("organization: !!binary aGk=", 15, f"a tag (tag:yaml.org,2002:binary) {TAG}"),
+    ("? !!int organization\n: x", 3, f"a tag (tag:yaml.org,2002:int) {TAG}"),
+    ("organization: \"a\\u202eb\"", 15, "a name has 1 to 255 printable characters"),
+    ("access_log: \"/x\\ny\"", 13, "this must be one line without control characters"),
+    ("access_log: ''", 13, "this must not be empty"),
+    ("include: \"a\\0*\"", 10, "this must be one line without control characters"),
+    ("state: mysql://x", 8, "write sqlite:////path or postgresql://…"),
+    ("state: \"sqlite:////a\\0b\"", 8, "this must be one line without control characters"),
+    ("state_folder: ~nobody-xyz/x", 15, "“~nobody-xyz/x” begins with the home of nobody here"),
+    ("limits: {connections_per_address: 0}", 35, "this is at least 1"),
+    ("monitor: 127.0.0.1:９０", 10, "“127.0.0.1:９０” is not an address and port"),
+], ids=lambda value: str(value)[:40])  # fmt: skip
+def test_one_bad_value(line: str, column: int, starts: str, tmp_path: Path) -> None:
+    (only,) = errors_of(tmp_path, f"{BASE}{line}\n")
+    assert only.startswith(f"{LINES + 1}:{column}: {starts}"), only
+    assert len(only) < 700 and only.isprintable()
+
+
+@pytest.mark.parametrize(("old", "new", "starts"), [
+    ("login.example.com", "ü" * 1_000_000, "1:14: “üüü"),
+    ("10.0.0.0/24", "10.0.0.0/0.0.0.0", "3:19: “10.0.0.0/0.0.0.0”: write the prefix's length, not a mask"),
+    ("10.0.0.0/24", "10.0.0.0/0.0.0.255", "3:19: “10.0.0.0/0.0.0.255”: write the prefix's length, not a mask, like 203.0.113.0/24"),
+    ("10.0.0.0/24", "fe80::1%eth0", "3:19: “fe80::1%eth0” has a zone"),
+    ("smtps://mail.example.com", "smtps://:465", "4:16: write smtps://host:465 or smtp://host:587"),
+    ("smtps://mail.example.com", "smtps://u:p@h/x", "4:16: write smtps://host:465 or smtp://host:587"),
+    ("smtps://mail.example.com", "smtps://h:99999", "4:16: write smtps://host:465 or smtp://host:587"),
+    ("from: a@example.com", "from: \"a@example.com\\r\\nBcc: x@y.z\"", "4:50: this must be one line"),
+    ("from: a@example.com", "from: nobody", "4:50: “nobody” is no sender"),
+    ("https://id.example.com", "https://id.example.com\\r\\nx", "7:37: “https://id.example.com\\r\\nx” is not a URL"),
+    ("https://id.example.com", "https://id example.com", "7:37: “https://id example.com” is not a URL"),
+    ("client_id: x", "client_id: \"x\\ny\"", "7:74: this must be one line without control characters"),
+    ("http://10.0.0.7:3000", "http://10.0.0.7\\r\\n:3000", "9:40: “http://10.0.0.7\\r\\n:3000” is no service"),
+    ("http://10.0.0.7:3000", "unix:/x\\e[31m", "9:40: “unix:/x\\x1b[31m” is no service"),
+    (":3000\"", ":3000\", originRequest: {httpHostHeader: \"a\\r\\nX: y\"}", "9:96: “a\\r\\nX: y” is no Host header"),
+    (":3000\"", ":3000\", originRequest: {noTLSVerify: true, no_tls_verify: false}", "9:80: “noTLSVerify” is here twice, as “no_tls_verify” too"),
+], ids=lambda value: str(value)[:40])  # fmt: skip
+def test_one_bad_value_in_a_good_file(old: str, new: str, starts: str, tmp_path: Path) -> None:
+    assert old in BASE
+    (only,) = errors_of(tmp_path, BASE.replace(old, new))
+    assert only.startswith(starts), only
+    assert len(only) < 700 and only.isprintable()
 
 
 # -- what is no file

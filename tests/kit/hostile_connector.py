@@ -5,7 +5,7 @@ import contextlib
 import ssl
 import struct
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,15 @@ class Hostile:
                 size = int.from_bytes(held[:2], "big")
                 self.headers.append(msgpack.unpackb(held[2 : 2 + size]))
             return
+        for message in self._said(body):
+            self.messages.append(message)
+            if isinstance(message, wire.Refused):
+                self.refusal = message
+            if isinstance(message, wire.Accepted):
+                self.say(wire.Table(1, ({"index": 0, "service": "http://127.0.0.1:1"},)))
+
+    def _said(self, body: bytes) -> Iterator[wire.Message | None]:
+        """Yield the control messages that are whole with these bytes."""
         self._control += body
         while len(self._control) >= 4:
             size = int.from_bytes(self._control[:4], "big")
@@ -89,11 +98,7 @@ class Hostile:
                 return
             message = unpack(self._control[4 : 4 + size])
             self._control = self._control[4 + size :]
-            self.messages.append(message)
-            if isinstance(message, wire.Refused):
-                self.refusal = message
-            if isinstance(message, wire.Accepted):
-                self.say(wire.Table(1, ({"index": 0, "service": "http://127.0.0.1:1"},)))
+            yield message
 
 
 @contextlib.asynccontextmanager

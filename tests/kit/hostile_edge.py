@@ -13,7 +13,6 @@ import msgpack
 from edge.connector.credentials import Credentials
 from edge.identity import authority
 from edge.wire import messages as wire
-from edge.wire.framing import unpack
 from tests.kit.hostile_connector import ACK, DATA, SYN, Hostile, frame
 from tests.kit.tunnel_edge import NAME
 
@@ -35,13 +34,7 @@ class Liar(Hostile):
 
     def _data(self, stream: int, body: bytes) -> None:
         if stream == 1:
-            self._control += body
-            while len(self._control) >= 4:
-                size = int.from_bytes(self._control[:4], "big")
-                if len(self._control) < 4 + size:
-                    return
-                message = unpack(self._control[4 : 4 + size])
-                self._control = self._control[4 + size :]
+            for message in self._said(body):
                 if message is not None:
                     self.messages.append(message)
                     self.heard(message)

@@ -5,6 +5,7 @@ from tests.kit.mux_script import (
     ACK,
     DATA,
     PING,
+    RST,
     SYN,
     WINDOW,
     WINDOW_SIZE,
@@ -95,3 +96,27 @@ def test_control_goes_first() -> None:
     bulk_streams(mux, 2, 100_000)
     mux.peer(PING, SYN, 0, 5)
     assert frame.parse(mux.session.fill(65536)[:12]) == (PING, ACK, 0, 5)
+
+
+def test_a_turn_among_the_bulk_ones_with_nothing_left_to_send_is_no_frame() -> None:
+    mux = Script(client=True)
+    quick = mux.session.open(mux.now)
+    mux.sent  # noqa: B018
+    bulk = bulk_streams(mux, 2, 100_000)
+    mux.session.fill(2 * (limits.MUX_QUANTUM + 12))
+    mux.session.write(quick, b"quick")
+    sent = mux.sent
+    assert [f for f in sent if f.stream == quick] == [(DATA, 0, quick, b"quick")]
+    for stream in bulk:
+        rest = sum(len(f.body) for f in sent if f.stream == stream)  # type: ignore[arg-type]
+        assert rest == 100_000 - limits.MUX_QUANTUM
+
+
+def test_syns_with_data_wait_their_turn_for_ack_too() -> None:
+    mux = Script(client=True)
+    streams = bulk_streams(mux, limits.MAX_BACKLOG + 2, 5)
+    assert [f.stream for f in mux.sent] == streams[:-2]
+    mux.peer(WINDOW, ACK, streams[0])
+    assert mux.sent == [(DATA, SYN, streams[-2], b"bbbbb")]
+    mux.peer(WINDOW, RST, streams[1])
+    assert mux.sent == [(DATA, SYN, streams[-1], b"bbbbb")]

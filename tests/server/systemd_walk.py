@@ -125,9 +125,12 @@ def install() -> None:
     dropin = Path("/etc/systemd/system", f"{UNIT}.d")
     dropin.mkdir(exist_ok=True)
     lines = ["[Service]", "WatchdogSec=4s", f"StandardError=append:{JOURNAL}"]
-    if os.stat(sys.base_prefix).st_uid == 0 and "/root/" in sys.base_prefix + "/":
-        # This interpreter lives in root's home: no other user can run it
-        lines += ["DynamicUser=no", "User=root", "ProtectHome=no"]
+    homes = [f"{folder}/" for folder in (sys.base_prefix, sys.prefix, str(ROOT))]
+    if any(home.startswith(("/root/", "/home/")) for home in homes):
+        lines += ["ProtectHome=no"]
+    if any(home.startswith("/root/") for home in homes):
+        # The interpreter or the checkout lives in root's home: no other user can run it
+        lines += ["DynamicUser=no", "User=root"]
     if str(ROOT).startswith("/tmp/"):
         lines += ["PrivateTmp=no"]
     (dropin / "test.conf").write_text("\n".join(lines) + "\n")

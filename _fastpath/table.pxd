@@ -28,7 +28,7 @@ cdef class Entry:
 
     @staticmethod
     cdef Entry new(object values, int position)
-    cdef bint takes(self, bytes host)
+    cdef bint takes(self, bytes host)                  # an entry without a hostname takes every host
 
 
 cdef class Rules:
@@ -43,6 +43,7 @@ cdef class Table:
     """One announced version of a service table; immutable."""
     cdef readonly uint32_t version
     cdef readonly list entries                         # of Entry, in the file's order
+    cdef readonly tuple limit                          # hostnames that the credential is limited to; () = none
     cdef dict hosts                                    # host -> Rules
     cdef Entry match(self, Slice host, Slice path)     # None: no entry matches
     cdef Rules rules_of(self, bytes host)

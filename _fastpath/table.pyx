@@ -56,11 +56,20 @@ cdef class Entry:
         return e
 
     cdef bint takes(self, bytes host):
-        if not self.hostname:
+        return not self.hostname or named(self.hostname, host)
+
+
+cdef bint named(bytes pattern, bytes host):
+    if pattern.startswith(b"*."):
+        return host.endswith(pattern[1:]) and len(host) > len(pattern) - 1
+    return host == pattern
+
+
+cdef bint within(tuple limit, bytes host):
+    for pattern in limit:
+        if named(pattern, host):
             return True
-        if self.hostname.startswith(b"*."):
-            return host.endswith(self.hostname[1:]) and len(host) > len(self.hostname) - 1
-        return host == self.hostname
+    return False
 
 
 cdef object field(object values, str name, type kind, int position, object default):
@@ -82,11 +91,13 @@ cdef class Rules:
 
 @cython.final
 cdef class Table:
-    def __init__(self, uint32_t version, entries):
-        """Build from a `table` message, or raise TableError; the old table then stays."""
+    def __init__(self, uint32_t version, entries, limit=()):
+        """Build from a `table` message, or raise TableError; the old table then stays. With a limit no entry takes
+        a host outside of it, whatever its own hostname is."""
         if len(entries) > MAX_TABLE_ENTRIES:
             raise TableError(f"more than {MAX_TABLE_ENTRIES} entries")
         self.version = version
+        self.limit = tuple([str(name).lower().encode() for name in limit])
         self.hosts = {}
         self.entries = [Entry.new(values, position) for position, values in enumerate(entries)]
         if len({(<Entry>one).index for one in self.entries}) != len(self.entries):
@@ -101,6 +112,8 @@ cdef class Table:
         cdef bytes name = slice_bytes(host)
         cdef Rules rules = self.hosts.get(name)
         if rules is None:
+            if self.limit and not within(self.limit, name):
+                return None                # not remembered: names of others would push out its own
             rules = self.rules_of(name)
         return rules.match(path)
 

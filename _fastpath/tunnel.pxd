@@ -82,7 +82,8 @@ cdef class Links:
         # certificate.
     cdef int resolve(self, Slice tunnel, Slice host, Slice path, Service* out) except -1
         # 1: out is filled; 0: out.kind is SERVICE_NONE and out.reason says why (502 or 503 page).
-        # host and path in the normal form that the policy saw. Chooses the link: lowest latency x fewest streams.
+        # host and path in the normal form that the policy saw. Chooses the link: lowest latency x fewest streams, among
+        # those whose table takes this host and path.
     cdef bytes pool_key(self, const Service* s, Slice host, const Warrant* w)
         # Under which an idle HTTP stream may be kept and found again: (link, version, index), the host where
         # matchSNItoHost is on, and the session where the stream is relayed (the sibling checked its header for that
@@ -95,5 +96,4 @@ cdef class Links:
     cdef int keep(self, object thing) except -1
     cdef int forget(self, Link link) except -1
     cdef int adopt(self, Pipe pipe, bint client) except -1
-    cdef int fill(self, Service* out, Table table, Slice host, Slice path, uint64_t number, bytes tunnel,
-                  uint32_t round_trip, bint relayed) except -1
+    cdef int look_further(self, list links, list remotes, Slice host, Slice path, Service* out) except -1

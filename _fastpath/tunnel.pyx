@@ -286,6 +286,7 @@ cdef class Links:
         cdef Link best = None
         cdef Remote remote
         cdef Remote best_remote = None
+        cdef Entry entry
         cdef uint64_t score
         cdef uint64_t least = 0
         cdef bint up = False
@@ -313,36 +314,64 @@ cdef class Links:
                 if (best is None and best_remote is None) or score < least:
                     best, best_remote, least = None, remote, score
         if best is not None:
-            return self.fill(out, best.table, host, path, best.number, best.tunnel, best.round_trip, False)
-        if best_remote is not None:
-            return self.fill(out, best_remote.table, host, path, best_remote.number, best_remote.tunnel,
-                             best_remote.round_trip, True)
-        if crowded:
+            entry = best.table.match(host, path)
+        elif best_remote is not None:
+            entry = best_remote.table.match(host, path)
+        elif crowded:
             out.reason = R_TUNNEL_STREAMS
+            return 0
         else:
             out.reason = R_TUNNEL_TABLE_UNKNOWN if up else R_TUNNEL_DOWN
-        return 0
-
-    cdef int fill(self, Service* out, Table table, Slice host, Slice path, uint64_t number, bytes tunnel,
-                  uint32_t round_trip, bint relayed) except -1:
-        cdef Entry entry = table.match(host, path)
-        if entry is None:
-            out.reason = R_TUNNEL_SERVICE_MISSING
             return 0
-        out.kind = entry.kind
-        out.status = entry.status
-        out.disable_chunked = entry.disable_chunked
-        out.match_sni = entry.match_sni
-        out.relayed = relayed
-        out.host_header = slice_of(<const uint8_t*><const char*>entry.host_header, len(entry.host_header))
-        out.tunnel = slice_of(<const uint8_t*><const char*>tunnel, len(tunnel))
-        out.link = number
-        # Of one table, not of the link it came over: a relayed one is a link number of its own.
-        out.pool = entry.pool
-        out.version = table.version
-        out.index = entry.index
-        out.round_trip = round_trip
-        return 1
+        if entry is None:
+            return self.look_further(links, remotes, host, path, out)
+        if best is not None:
+            return fill(out, entry, best.table, best.number, best.tunnel, best.round_trip, False)
+        return fill(out, entry, best_remote.table, best_remote.number, best_remote.tunnel, best_remote.round_trip, True)
+
+    cdef int look_further(self, list links, list remotes, Slice host, Slice path, Service* out) except -1:
+        """The cheapest link's table has nothing for this host and path: the cheapest of those that have, if any has.
+        Apart from resolve(), as the links of a tunnel announce one table nearly always."""
+        cdef Link link
+        cdef Link best = None
+        cdef Remote remote
+        cdef Remote best_remote = None
+        cdef Entry entry
+        cdef Entry found = None
+        cdef uint64_t score
+        cdef uint64_t least = 0
+        cdef bint crowded = False
+        if links is not None:
+            for link in links:
+                if link.draining or link.lost or link.table is None:
+                    continue
+                score = cost(link.round_trip, link.streams)
+                if found is not None and score >= least:
+                    continue
+                entry = link.table.match(host, path)
+                if entry is None:
+                    continue
+                if link.crowded():
+                    crowded = True
+                    continue
+                best, found, least = link, entry, score
+        if remotes is not None:
+            for remote in remotes:
+                if remote.table is None or remote.sibling.lost:
+                    continue
+                score = cost(remote.round_trip, remote.streams) * RELAY_PENALTY
+                if found is not None and score >= least:
+                    continue
+                entry = remote.table.match(host, path)
+                if entry is not None:
+                    best, best_remote, found, least = None, remote, entry, score
+        if best is not None:
+            return fill(out, found, best.table, best.number, best.tunnel, best.round_trip, False)
+        if best_remote is not None:
+            return fill(out, found, best_remote.table, best_remote.number, best_remote.tunnel, best_remote.round_trip,
+                        True)
+        out.reason = R_TUNNEL_STREAMS if crowded else R_TUNNEL_SERVICE_MISSING
+        return 0
 
     cdef bytes pool_key(self, const Service* s, Slice host, const Warrant* w):
         cdef uint64_t head[2]
@@ -460,6 +489,24 @@ cdef class Links:
 cdef inline uint64_t cost(uint32_t round_trip, uint32_t streams) noexcept:
     """Lowest latency x fewest streams; half a millisecond is the noise of one machine."""
     return (<uint64_t>(round_trip if round_trip else UNMEASURED_US) + 500) * (streams + 1)
+
+
+cdef int fill(Service* out, Entry entry, Table table, uint64_t number, bytes tunnel, uint32_t round_trip,
+              bint relayed) except -1:
+    out.kind = entry.kind
+    out.status = entry.status
+    out.disable_chunked = entry.disable_chunked
+    out.match_sni = entry.match_sni
+    out.relayed = relayed
+    out.host_header = slice_of(<const uint8_t*><const char*>entry.host_header, len(entry.host_header))
+    out.tunnel = slice_of(<const uint8_t*><const char*>tunnel, len(tunnel))
+    out.link = number
+    # Of one table, not of the link it came over: a relayed one is a link number of its own.
+    out.pool = entry.pool
+    out.version = table.version
+    out.index = entry.index
+    out.round_trip = round_trip
+    return 1
 
 
 cdef Slice text(bytes value):

@@ -207,7 +207,7 @@ class Registrar:
             refusal = ("hostname-outside-credential", f"the credential doesn't cover {foreign}")
         else:
             try:
-                table = Table(version, announced.entries)
+                table = Table(version, announced.entries, role.hostnames if role else ())
             except TableError as error:
                 refusal = ("table-invalid", str(error))
             else:

@@ -3,8 +3,8 @@
 Every worker listens on `run/worker-<slot>.sock`. At its start it dials all others and waits a
 moment for what they say, so that a replaced worker knows the tunnels before it serves; later the
 higher slot of a pair dials again what was lost. On the control stream both say which links they
-have: `hello{slot}`, `link{link,tunnel,round_trip,streams,version,entries}`, `all{}` at the end of
-the greeting, `numbers{links}`, `gone{link}`.
+have: `hello{slot}`, `link{link,tunnel,round_trip,streams,version,entries,limit}`, `all{}` at the
+end of the greeting, `numbers{links}`, `gone{link}`.
 """
 
 from __future__ import annotations
@@ -189,7 +189,7 @@ class Siblings:
             if not sibling.user.greeted:
                 self.greet(sibling.user.links, sibling)
         elif kind == "link":
-            table = Table(message["version"], message["entries"])
+            table = Table(message["version"], message["entries"], message["limit"])
             sibling.offer(
                 message["link"], message["tunnel"], table, message["round_trip"], message["streams"]
             )
@@ -219,4 +219,5 @@ def _link(link: Link) -> dict[str, Any]:
         "streams": link.streams,
         "version": table.version if table is not None else 0,
         "entries": list(link.user.entries),
+        "limit": [name.decode() for name in table.limit] if table is not None else [],
     }

@@ -20,6 +20,7 @@ from tests.kit.hostile_connector import ACK, DATA, SYN, frame, hostile
 from tests.kit.tunnel_edge import (
     ConnectorProcess,
     Origin,
+    TunnelEdge,
     connector,
     on_uvloop,
     settings,
@@ -116,6 +117,75 @@ async def test_J14_a_limited_credential_may_end_with_what_the_edge_answers(rest:
             await edge.serving(mine)
             _, answer, _ = await edge.request(mine, "a.test")
             assert answer.endswith(b"a GET / HTTP/1.1\n")
+
+
+def limited(edge: TunnelEdge, tunnel: str, *hostnames: str) -> tuple[bytes, bytes]:
+    """Return a link certificate under a credential for these hostnames alone, and its key."""
+    key = authority.new_key()
+    certificate = authority.issue_link(
+        edge.ca, request=authority.new_request(key), tunnel=tunnel, hostnames=hostnames,
+        credential=edge.credential(tunnel, *hostnames).credential, now=authority.utc_now(),
+    )  # fmt: skip
+    return certificate, key
+
+
+A_ONLY = {"index": 0, "hostname": "a.test", "service": "http://127.0.0.1:1"}
+REST = {"index": 1, "service": "http_status:200"}
+
+
+@on_uvloop
+@pytest.mark.parametrize("rest", [(), (REST,), ({**REST, "path": "^/"},)])
+async def test_J14_a_limited_credential_answers_for_and_denies_its_own_hostnames_only(
+    rest: tuple[dict, ...],
+) -> None:
+    """Two connectors of one tunnel; the cheapest link's table has no say about b.test."""
+    async with tunnel_edge(workers=2) as edge:
+        office = edge.tunnel("a.test", "b.test")
+        async with hostile(edge, office), hostile(
+            edge, office, identity=limited(edge, office, "a.test")
+        ) as liar:
+            await edge.serving(office)
+            liar.say(wire.Table(2, (A_ONLY, *rest)))
+            await edge.serving(office, 2)
+            here = [registrar.links for registrar in edge.registrars]
+            good = next(n for n in (0, 1) if here[n].of(office)[0].table.version == 1)
+            bad = 1 - good
+            # each worker has one of the two links, and knows the other by what its sibling told
+            await until(lambda: here[good].explain(office, "a.test", "/")["link"])
+            await until(lambda: here[bad].explain(office, "b.test", "/")["relayed"])
+            for path in ("/", "/other"):
+                found = here[bad].explain(office, "b.test", path)
+                assert (found["kind"], found["version"], found["relayed"]) == (1, 1, True)
+            assert here[bad].explain(office, "a.test", "/")["version"] == 2
+            await until(lambda: len(here[good].all_siblings()[0].known()) == 1)
+            here[good].of(office)[0].drain()  # b.test: only the limited one is left, and it has no say
+            found = here[good].explain(office, "b.test", "/")
+            assert reason_of(found["reason"]) == "tunnel-service-missing"
+
+
+@on_uvloop
+async def test_J14_the_cheapest_link_that_has_the_host_is_taken() -> None:
+    async with tunnel_edge() as edge:
+        office = edge.tunnel("a.test", "b.test")
+        b_only = {"index": 0, "hostname": "b.test", "service": "http://127.0.0.1:1"}
+        async with hostile(edge, office) as one, hostile(edge, office) as two:
+            await edge.serving(office, 2)
+            first, second = edge.accepted_links(office)
+            busy = [edge.links.probe(office, "a.test", "/")[1] for _ in range(8)]
+            assert all(busy)
+            one.say(wire.Table(2, (A_ONLY,)))
+            two.say(wire.Table(2, (A_ONLY,)))
+            await edge.serving(office, 2, version=2)
+            found = edge.links.explain(office, "b.test", "/")
+            assert (found["kind"], reason_of(found["reason"])) == (0, "tunnel-service-missing")
+            for liar, link in ((one, first), (two, second)):
+                liar.say(wire.Table(3 if link is first else 4, (b_only,)))
+                await until(lambda: link.table.version > 2)
+                if link is first:
+                    assert edge.links.explain(office, "b.test", "/")["link"] == first.number
+                    assert edge.links.explain(office, "a.test", "/")["link"] == second.number
+            found = edge.links.explain(office, "a.test", "/")
+            assert reason_of(found["reason"]) == "tunnel-service-missing"
 
 
 # -- J15: replicas ---------------------------------------------------------------------------------

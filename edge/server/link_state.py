@@ -8,6 +8,7 @@ from _fastpath.tunnel import Link
 from edge.identity.authority import Role
 from edge.wire import messages as wire
 
+MESSAGES_PER_MINUTE = 120  # control messages of one link, of whatever kind; over it: link closed
 TABLES_PER_MINUTE = 30  # table announcements of one link; over it: link closed
 CERTIFICATES_PER_MINUTE = 3  # certificate requests of one link; over it: link closed
 
@@ -28,14 +29,20 @@ class Peer:
     configured: dict[int, asyncio.Future[wire.Configured]] = field(default_factory=dict)
     timer: asyncio.TimerHandle | None = None
     minute: float = 0.0  # when the counts below began, monotonic
+    messages: int = 0
     tables: int = 0
     certificates: int = 0
     refused: bool = False  # told so; nothing that it says counts any more
 
-    def over_rate(self, now: float, message: wire.Message) -> bool:
-        """Count what costs the edge work; True when it is too much for one minute."""
+    def floods(self, now: float) -> bool:
+        """Count a message before it is looked at; True when it is one too many for one minute."""
         if now - self.minute >= 60.0:
-            self.minute, self.tables, self.certificates = now, 0, 0
+            self.minute, self.messages, self.tables, self.certificates = now, 0, 0, 0
+        self.messages += 1
+        return self.messages > MESSAGES_PER_MINUTE
+
+    def over_rate(self, message: wire.Message) -> bool:
+        """Count what costs the edge more; True when it is too much for one minute."""
         self.tables += isinstance(message, wire.Table)
         self.certificates += isinstance(message, wire.CertificateRequest)
         return self.tables > TABLES_PER_MINUTE or self.certificates > CERTIFICATES_PER_MINUTE

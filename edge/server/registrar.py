@@ -85,6 +85,8 @@ class Registrar:
         if link.user.refused:
             return  # a flood would cost a log line, an event and an answer for each of its messages
         try:
+            if link.user.floods(self.loop.time()):
+                raise BadMessage("too many messages")
             message = unpack(body)
             if message is not None:
                 self._take(link, message)
@@ -143,7 +145,7 @@ class Registrar:
 
     def _take(self, link: Link, message: wire.Message) -> None:
         peer: Peer = link.user
-        if peer.over_rate(self.loop.time(), message):
+        if peer.over_rate(message):
             self._refuse(link, wire.Refused("link-protocol", f"too many {message.kind} messages"))
         elif isinstance(message, wire.CertificateRequest):
             self._start(self._certify(link, peer, message))
@@ -161,6 +163,8 @@ class Registrar:
                 "total": message.total,
             }
         elif isinstance(message, wire.Drain):
+            if link.draining:
+                return  # the siblings know
             link.drain()
             if self.siblings is not None:
                 self.siblings.withdraw(self.links, link)
@@ -383,6 +387,8 @@ class Registrar:
 
     def _ask_to_leave(self, link: Link, seconds: float) -> None:
         link.send(pack(wire.Drain(seconds, "edge-stopping")))
+        if link.draining:
+            return
         link.drain()
         if self.siblings is not None:
             self.siblings.withdraw(self.links, link)

@@ -15,6 +15,7 @@ from edge.connector.daemon import Daemon
 from edge.connector.tables import NotInTable
 from edge.identity import authority
 from edge.server import registrar
+from edge.server.link_state import MESSAGES_PER_MINUTE
 from edge.wire import messages as wire
 from tests.kit.hostile_connector import ACK, DATA, SYN, frame, hostile
 from tests.kit.tunnel_edge import (
@@ -528,6 +529,71 @@ async def test_flood_of_tables_ends_the_link() -> None:
             await until(lambda: liar.refusal)
             assert liar.refusal.text == "too many table messages"
             await until(lambda: not edge.accepted_links(office))
+
+
+SMALL = [
+    wire.Statistics(1, 2, 3),
+    wire.Drain(1.0, "bye"),
+    wire.Configured(7),
+    wire.Register((1,), "x", "f" * 32),
+]
+
+
+@on_uvloop
+@pytest.mark.parametrize("message", SMALL, ids=lambda one: one.kind)
+async def test_flood_of_any_message_ends_the_link(message: wire.Message) -> None:
+    async with tunnel_edge() as edge:
+        office = edge.tunnel("wiki.test")
+        async with hostile(edge, office) as liar:
+            await edge.serving(office)
+            for _ in range(MESSAGES_PER_MINUTE - 2):  # register and a table were said already
+                liar.say(message)
+            liar.say(wire.Table(2, ({"index": 0, "service": "http://a:1"},)))
+            await until(lambda: liar.refusal)
+            assert (liar.refusal.reason, liar.refusal.text) == (
+                "link-protocol", "too many messages",
+            )  # fmt: skip
+            await until(lambda: not edge.accepted_links(office))
+
+
+@on_uvloop
+async def test_messages_of_an_unknown_kind_count_and_a_minute_later_others_may_come() -> None:
+    async with tunnel_edge() as edge:
+        office = edge.tunnel("wiki.test")
+        async with hostile(edge, office) as liar:
+            await edge.serving(office)
+            [link] = edge.accepted_links(office)
+            for _ in range(2):
+                unknown = msgpack.packb({"t": "of-a-later-release"})
+                piece = len(unknown).to_bytes(4, "big") + unknown
+                liar.raw(frame(DATA, 0, 1, piece * (MESSAGES_PER_MINUTE - 2)))
+                await until(lambda: link.user.messages == MESSAGES_PER_MINUTE)
+                assert not liar.refusal
+                link.user.minute -= 60
+                liar.say(wire.Statistics(1, 2, 3)).say(wire.Statistics(1, 2, 3))
+                await until(lambda: link.user.messages == 2)
+            liar.raw(frame(DATA, 0, 1, piece * (MESSAGES_PER_MINUTE - 1)))
+            await until(lambda: liar.refusal)
+
+
+@on_uvloop
+async def test_siblings_hear_once_that_a_link_drains() -> None:
+    async with tunnel_edge(workers=2) as edge:
+        office = edge.tunnel("wiki.test")
+        async with hostile(edge, office) as liar:
+            await edge.serving(office)
+            here = next(one for one in edge.registrars if one.links.of(office))
+            assert here.siblings is not None
+            told = []
+            here.siblings.withdraw = lambda links, link: told.append(link)
+            for _ in range(5):
+                liar.say(wire.Drain(1.0, "bye"))
+            liar.say(wire.Statistics(1, 2, 3))
+            await until(lambda: here.links.of(office)[0].user.statistics)
+            assert told == here.links.of(office)
+            here.leave(1.0)  # and the edge's own asking adds nothing
+            assert len(told) == 1
+            del here.siblings.withdraw
 
 
 @on_uvloop

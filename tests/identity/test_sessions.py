@@ -260,7 +260,10 @@ async def test_codes_of_one_sign_in_are_bounded(house: House) -> None:
         assert isinstance(issued, Issued)
         codes.append(issued.code)
         house.clock.advance(0.4)
-    assert await house.sessions.redeem(house.world, "wiki.example.com", codes[0], START) is None
+    # two are void: of those that were given in the first second, which is as fine as their age is kept
+    oldest = [await house.sessions.redeem(house.world, "wiki.example.com", code, START)
+              for code in codes[:3]]
+    assert oldest.count(None) == 2
     async with house.store._database.read() as connection:
         found = await connection.execute(text("SELECT count(*) FROM handoffs"))
         assert found.scalar_one() <= MAX_CODES

@@ -125,7 +125,9 @@ func main() {
 	}
 	config := yamux.DefaultConfig()
 	config.LogOutput = io.Discard
-	config.StreamCloseTimeout = 300 * time.Millisecond
+	if os.Args[3] != "streams" { // there a busy machine may answer a FIN late; elsewhere the RST after it is what is looked at
+		config.StreamCloseTimeout = 300 * time.Millisecond
+	}
 	if os.Getenv("BIG_WINDOW") != "" {
 		config.MaxStreamWindowSize = 16 << 20
 	}

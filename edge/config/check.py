@@ -12,7 +12,7 @@ from _fastpath import limits
 from edge.config import lists
 from edge.config.advice import advise
 from edge.config.domain import Domain
-from edge.config.files import MAX_LIST, read_regular, stat_regular
+from edge.config.files import MAX_LIST, is_missing, read_regular, stat_regular
 from edge.config.listitems import ListItems
 from edge.config.model import LISTS, Application, Config, Group, Policy, RuleSet
 from edge.config.places import Located
@@ -363,7 +363,7 @@ class Checker:
             self.readable(
                 route.origin_request, "ca_pool", route.origin_request.ca_pool, private=False
             )
-        if config.master_key_file is not None and config.master_key_file.exists():
+        if config.master_key_file is not None and not is_missing(config.master_key_file):
             self.readable(config, "master_key_file", config.master_key_file, private=True)
 
     def readable(self, part: Located, key: str, path: Path | None, *, private: bool) -> None:

@@ -33,3 +33,14 @@ def stat_regular(path: Path) -> os.stat_result:
         return os.fstat(fd)
     finally:
         os.close(fd)
+
+
+def is_missing(path: Path) -> bool:
+    """Return True when nothing has this name; False where that may not be looked at, too."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False

@@ -14,7 +14,9 @@ from typing import Any, TypeVar, cast
 from _fastpath.snapshot import Snapshot
 from _fastpath.worker import WorkerCore
 from edge.config import InstallationKeys, Loaded, StoreObjects, Workshop
+from edge.config.certificates import certificate_problems
 from edge.config.compile import ConfigRefused
+from edge.config.problem import Problem
 from edge.control.pages import PAGE_HEADERS, prepared_pages
 from edge.identity.keys import KeyStore
 from edge.identity.world import World
@@ -46,6 +48,7 @@ class Compiled:
     snapshot: Snapshot
     world: World
     pairs: list[Pair]
+    warnings: list[str]  # of the pairs, with their places
 
 
 class Assembly:
@@ -116,7 +119,7 @@ class Assembly:
             tunnels = made.snapshot.settings["tunnels"]
             self.tunnels = {ident: one["name"] for ident, one in tunnels.items()}
 
-        warnings = [str(problem) for problem in running.warnings]
+        warnings = [*(str(problem) for problem in running.warnings), *made.warnings]
         return Built(made.data, [*warnings, *restart_needed(self.plan, running)], adopt)
 
     async def _apart(self, work: Callable[[], T]) -> T:
@@ -143,7 +146,8 @@ class Assembly:
         try:
             pairs = pairs_of(snapshot.settings)
         except (ValueError, OSError) as error:
-            raise Refused([f"{self.plan.config}: {error}"]) from error
+            placed = [str(one) for one in self._of_pairs(loaded) if one.level == "error"]
+            raise Refused(placed or [f"{self.plan.config}: {error}"]) from error
         try:
             self._trial.set_snapshot(snapshot)
         except Exception as error:
@@ -151,7 +155,13 @@ class Assembly:
             raise Refused([f"{self.plan.config}: no worker could serve this: {error}"]) from error
         # Before the snapshot that names them: a worker may die in between
         keep_pairs(self.plan.folder, pairs)
-        return Compiled(data, snapshot, world_of(loaded, snapshot, objects, keys), pairs)
+        warnings = [str(one) for one in self._of_pairs(loaded)]
+        world = world_of(loaded, snapshot, objects, keys)
+        return Compiled(data, snapshot, world, pairs, warnings)
+
+    def _of_pairs(self, loaded: Loaded) -> list[Problem]:
+        assert loaded.config is not None  # it was compiled
+        return certificate_problems(loaded.config, self.wall())
 
 
 def _pages(loaded: Loaded) -> dict[str, Any]:

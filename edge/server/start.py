@@ -5,11 +5,14 @@ configuration's model needs in memory is gone."""
 
 import os
 import sys
+import time
 from pathlib import Path
 from typing import NoReturn
 
 from edge.config import Loaded, load
+from edge.config.certificates import certificate_problems
 from edge.config.model import Config
+from edge.server.folder import numbered
 from edge.server.outlook import monitor_of
 from edge.server.plan import PLAN_FD, Listener, ListenerKind, Plan, plan_file
 
@@ -87,12 +90,26 @@ def restart_needed(plan: Plan, loaded: Loaded) -> list[str]:
     ]
 
 
+def ran_before(plan: Plan) -> bool:
+    """Return True when there is a snapshot of before, or it can't be seen whether there is."""
+    try:
+        return bool(numbered(plan.folder.snapshots))
+    except OSError:
+        return True
+
+
 def exec_master(path: Path) -> NoReturn:
     """Turn this process into the master of the edge that `path` configures; raises StartRefused."""
     loaded = load(path)
     for warning in loaded.warnings:
         print(warning, file=sys.stderr)
-    fd = plan_file(plan_of(loaded))
+    plan = plan_of(loaded)
+    if loaded.config is not None and not ran_before(plan):
+        # Later on a pair that is half renewed doesn't keep the edge away: the one before serves
+        of_pairs = certificate_problems(loaded.config, time.time())
+        if wrong := [str(problem) for problem in of_pairs if problem.level == "error"]:
+            raise StartRefused(wrong)
+    fd = plan_file(plan)
     os.set_inheritable(fd, True)
     os.environ[PLAN_FD] = str(fd)
     sys.stdout.flush()

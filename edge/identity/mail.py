@@ -5,6 +5,8 @@ waits outside of the queue: nobody's letters hold up or push out those of somebo
 
 import asyncio
 import logging
+import os
+import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -149,17 +151,17 @@ class Post:
         if settings is None:
             self._drop(outgoing, "no mail server is configured")
             return
-        final = False
+        final, server = False, address_of(settings)
         try:
             await self._send(settings, compose(settings, outgoing.write(), self._clock()))
         except aiosmtplib.SMTPRecipientsRefused as error:
-            self.failing = f"the mail server refused the address: {error.recipients[0].code}"
+            self.failing = f"{server}: it refused the address ({error.recipients[0].code})"
             final = error.recipients[0].code >= 500
         except aiosmtplib.SMTPResponseException as error:
-            self.failing = f"the mail server answered {error.code}"
+            self.failing = f"{server}: it answered {error.code}"
             final = error.code >= 500  # permanent: trying again would not help
         except (OSError, aiosmtplib.SMTPException, ValueError) as error:
-            self.failing = type(error).__name__
+            self.failing = f"{server}: {in_words(error, settings.timeout)}"
         else:
             self.failing = ""
             self.sent += 1
@@ -188,6 +190,39 @@ class Post:
             "mail-failed", network=outgoing.network, reason="mail-failed", to=outgoing.to, why=why
         )
         log.error("mail to %s was not sent: %s", outgoing.to, why)
+
+
+def address_of(mail: Mail) -> str:
+    """Return host:port of the mail server, for people."""
+    parts = urlsplit(mail.server)
+    host = parts.hostname or ""
+    port = parts.port or PORTS.get(parts.scheme, 25)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def in_words(error: BaseException, timeout: float) -> str:
+    """Return why a server can't be spoken with. Only our words, and the system's: what a server
+    says may repeat what it was sent."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, socket.gaierror):
+            return "the name doesn't resolve"
+        if isinstance(seen, ssl.SSLCertVerificationError):
+            return f"its certificate isn't trusted ({seen.verify_message})"
+        if isinstance(seen, ssl.SSLError):
+            return "TLS can't be spoken with it (another scheme or port in “server”?)"
+        if isinstance(seen, TimeoutError | aiosmtplib.SMTPTimeoutError):
+            return f"no answer within {timeout:g} s"
+        if isinstance(seen, OSError) and seen.errno:
+            return os.strerror(seen.errno).lower()
+        seen = seen.__cause__ or seen.__context__
+    if isinstance(error, aiosmtplib.SMTPServerDisconnected | aiosmtplib.SMTPConnectError):
+        return "it closed the connection"
+    for word in ("STARTTLS", "AUTH"):
+        if f"{word} extension" in str(error) and "not supported" in str(error):
+            return f"it doesn't offer {word}"
+    # what is left has no sentence that may be shown
+    return f"the letter couldn't be handed over ({type(error).__name__})"
 
 
 def compose(mail: Mail, letter: Letter, now: float) -> EmailMessage:

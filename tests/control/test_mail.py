@@ -143,6 +143,59 @@ async def test_a_server_that_is_away_for_a_moment(store: Store) -> None:
     assert events == ["mail-sent"] and len(server.got) == 3 and post.failing == ""
 
 
+async def answering(first: bytes) -> Any:
+    """Run a server that says one thing, or nothing, and closes when something was said to it."""
+
+    async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(first)
+        await reader.read(1)
+        writer.close()
+
+    return await asyncio.start_server(serve_one, "127.0.0.1", 0)
+
+
+@pytest.mark.parametrize(("scheme", "first", "says"), [
+    ("smtp", None, "connection refused"),
+    ("smtp", b"", "no answer within 0.3 s"),
+    ("smtp", b"421 not now\r\n", "it answered 421"),
+    ("smtps", b"220 in the clear\r\n",
+     "TLS can't be spoken with it (another scheme or port in “server”?)"),
+])  # fmt: skip
+async def test_failures_are_told_in_words(
+    store: Store, scheme: str, first: bytes | None, says: str
+) -> None:
+    """The server by host and port, and the cause: an operator never reads a class's name."""
+    running = await answering(first or b"")
+    port = running.sockets[0].getsockname()[1]
+    if first is None:
+        running.close()
+        await running.wait_closed()
+    mail = Mail(f"{scheme}://127.0.0.1:{port}", "s@example.com", timeout=0.3)
+    post, _ = await deliver(store, mail)
+    running.close()
+    assert post.failing == f"127.0.0.1:{port}: {says}"
+
+
+async def test_failures_of_names_certificates_and_offers(
+    store: Store, trusted: tuple[Path, ssl.SSLContext]
+) -> None:
+    post, _ = await deliver(store, Mail("smtps://mail.invalid", "s@example.com"))
+    assert post.failing == "mail.invalid:465: the name doesn't resolve"
+    server = Server()
+    running = await serve(server, tls=trusted[1], implicit=True)
+    post, _ = await deliver(store, Mail(f"smtps://localhost:{server.port}", "s@example.com"))
+    assert f"localhost:{server.port}: its certificate isn't trusted (" in post.failing
+    running.close()
+    running = await serve(server)
+    mail = Mail(f"smtp+starttls://localhost:{server.port}", "s@example.com")
+    post, _ = await deliver(store, mail)
+    assert post.failing == f"localhost:{server.port}: it doesn't offer STARTTLS"
+    mail = Mail(f"smtp://localhost:{server.port}", "s@example.com", username="u", password="pass")
+    post, _ = await deliver(store, mail)
+    assert post.failing == f"localhost:{server.port}: it doesn't offer AUTH"
+    running.close()
+
+
 async def test_ten_minutes_then_no_more(store: Store) -> None:
     """Faults: e-mail down → queued ten minutes, then dropped; the health says so."""
     clock = ManualClock()

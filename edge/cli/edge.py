@@ -108,6 +108,22 @@ def status(config: Path, as_json: bool) -> None:
     sys.exit(0 if answer["ready"] else 1)
 
 
+@examples("sekisho edge applications", "sekisho edge applications --json")
+@edge.command()
+@config_option
+@json_option
+def applications(config: Path, as_json: bool) -> None:
+    """List the applications that the edge runs, with the AUD tag that each one's origin checks."""
+    answer = _call(config, "GET", "/applications")
+    if as_json:
+        _print_json(answer)
+        return
+    rows = [
+        (one["name"], one["aud"], ", ".join(one["domains"])) for one in answer["applications"]
+    ]
+    _print_table(("application", "aud", "covers"), rows)
+
+
 @examples(
     "sekisho edge revoke --email mallory@example.com",
     "sekisho edge revoke --application Wiki",
@@ -125,7 +141,8 @@ def status(config: Path, as_json: bool) -> None:
 )
 @click.option("--application", metavar="NAME", help="Every session of one application.")
 @click.option(
-    "--service-token", metavar="NAME", help="A service token by name or client id, for ever."
+    "--service-token", metavar="NAME",
+    help="A service token by name or client id, for ever: only another one, created anew, will do.",
 )
 @click.option("--credential", metavar="ID", help="A tunnel's credential, for ever.")
 def revoke(config: Path, as_json: bool, **what: str | None) -> None:
@@ -238,16 +255,18 @@ def service_token_create(config: Path, as_json: bool, name: str, duration: int) 
 @config_option
 @json_option
 def service_token_list(config: Path, as_json: bool) -> None:
-    """List service tokens; secrets can't be shown again."""
+    """List service tokens and whether they are good; secrets can't be shown again.
+
+    A revoked token never comes back: delete it, then create one of the same name."""
     answer = _call(config, "GET", "/service-tokens")
     if as_json:
         _print_json(answer)
         return
     rows = [
-        (row["name"], row["client_id"], _day(row["expires"]), row["id"])
+        (row["name"], row["state"], row["client_id"], _day(row["expires"]), row["id"])
         for row in answer["service_tokens"]
     ]
-    _print_table(("name", "client id", "expires", "id"), rows)
+    _print_table(("name", "state", "client id", "expires", "id"), rows)
 
 
 @examples('sekisho edge service-token rotate "Nightly build" --grace 7d')

@@ -32,6 +32,7 @@ class Operations(Protocol):
     """What the administrator of a node can do; each raises NotDone with a sentence."""
 
     async def status(self) -> Answer: ...
+    async def applications(self) -> list[Answer]: ...
     async def reload(self) -> Answer: ...
     async def revoke(self, kind: str, what: str) -> Answer: ...
     async def rotate_keys(self) -> Answer: ...
@@ -72,6 +73,9 @@ def build_admin(operations: Operations, extra_routes: Sequence[BaseRoute] = ()) 
     async def status(request: Request) -> Response:
         return JSONResponse(await operations.status())
 
+    async def applications(request: Request) -> Response:
+        return JSONResponse({"applications": await operations.applications()})
+
     async def reload(request: Request) -> Response:
         return JSONResponse(await operations.reload())
 
@@ -107,6 +111,7 @@ def build_admin(operations: Operations, extra_routes: Sequence[BaseRoute] = ()) 
     return Starlette(
         routes=[
             Route("/status", status, methods=["GET"]),
+            Route("/applications", applications, methods=["GET"]),
             Route("/reload", reload, methods=["POST"]),
             Route("/revoke", revoke, methods=["POST"]),
             Route("/rotate-keys", rotate_keys, methods=["POST"]),

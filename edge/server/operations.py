@@ -66,6 +66,14 @@ class NodeOperations:
             },
         }
 
+    async def applications(self) -> list[Answer]:
+        """Every application of the running version, with the AUD tag that its origin checks."""
+        world = self.assembly.world
+        return [] if world is None else [
+            {"name": one.name, "aud": one.aud, "domains": list(one.domains)}
+            for one in world.applications.values()
+        ]
+
     @property
     def ready(self) -> bool:
         peers = self.publisher.feed.peers
@@ -201,7 +209,11 @@ class NodeOperations:
     # Service tokens
 
     async def service_tokens(self) -> list[Answer]:
-        return [_token(row) for row in await self.desk.service_tokens.list()]
+        revoked, now = self.publisher.revoked("service_token"), self.wall()
+        return [
+            _token(row) | {"state": _state(row, revoked, now)}
+            for row in await self.desk.service_tokens.list()
+        ]
 
     async def service_token_create(self, name: str, duration: int) -> Answer:
         if not name or duration <= 0:
@@ -215,6 +227,11 @@ class NodeOperations:
         return _created(created)
 
     async def service_token_rotate(self, name: str, grace: int) -> Answer:
+        row = await self.desk.store.service_tokens.find(name)
+        if row is not None and row.client_id in self.publisher.revoked("service_token"):
+            raise NotDone(
+                f"service token {name!r} is revoked for ever: delete it and create another one"
+            )
         try:
             created = await self.desk.service_tokens.rotate(name, grace)
         except NobodyFound:
@@ -256,6 +273,12 @@ def _token(row: ServiceTokenRow) -> Answer:
         "id": row.id, "name": row.name, "client_id": row.client_id,
         "created": row.created, "expires": row.expires,
     }
+
+
+def _state(row: ServiceTokenRow, revoked: set[str], now: float) -> str:
+    if row.client_id in revoked:
+        return "revoked"
+    return "valid" if row.expires > now else "expired"
 
 
 def _created(created: Created) -> Answer:

@@ -190,6 +190,14 @@ class Publisher:
         """Return (sequence number, how many are in force)."""
         return self._seq, len(self._revocations)
 
+    def revoked(self, kind: str) -> set[str]:
+        """Return the ids of this kind that are revoked now."""
+        now = self.wall()
+        return {
+            str(entry["id"]) for entry in self._revocations
+            if entry["kind"] == kind and entry.get("until", now + 1) > now
+        }
+
     async def revoke(self, entries: list[Message]) -> int:
         """Put into force: on disk first, then on every worker. Returns the sequence number.
 

@@ -17,6 +17,9 @@ class Operations:
     async def status(self):
         return {"version": 7}
 
+    async def applications(self):
+        return [{"name": "Wiki"}]
+
     async def reload(self):
         raise NotDone("the configuration has errors", 422, version=7, errors=["f:1:1: x"])
 
@@ -63,6 +66,7 @@ def admin(operations):
 
 def test_answers_are_json(admin):
     assert admin.get("/status").json() == {"version": 7}
+    assert admin.get("/applications").json() == {"applications": [{"name": "Wiki"}]}
     assert admin.get("/service-tokens").json() == {"service_tokens": [{"name": "robot"}]}
     assert admin.post("/rotate-keys").json() == {"kid": "k"}
     assert admin.post("/rotate-keys/master").json() == {"given": None}

@@ -192,7 +192,43 @@ def test_mail_that_cannot_be_sent_shows(edge, node):
     wait_until(lambda: "sekisho_mail_failing 1.0" in node.monitored("/metrics")[1], 5)
     assert "sekisho_pin_alarm 0.0" in node.monitored("/metrics")[1]
     shown = command(edge, "status").stdout
-    assert "Mail can't be sent: " in shown and "wrong PINs" not in shown
+    assert "Mail can't be sent: 127.0.0.1:1: connection refused\n" in shown
+    assert "wrong PINs" not in shown
+
+
+def states(edge):
+    """Return the state column of `service-token list` by name; the JSON says the same."""
+    rows = [row.split() for row in command(edge, "service-token", "list").stdout.splitlines()]
+    assert rows[0][:2] == ["name", "state"]
+    told = json.loads(command(edge, "service-token", "list", "--json").stdout)["service_tokens"]
+    assert {row[0]: row[1] for row in rows[1:]} == {one["name"]: one["state"] for one in told}
+    return {row[0]: row[1] for row in rows[1:]}
+
+
+def test_revoked_service_token_is_listed_as_such_and_comes_back_only_as_another(edge, node):
+    command(edge, "service-token", "create", "gone")
+    command(edge, "service-token", "create", "short", "--duration", "1s")
+    command(edge, "revoke", "--service-token", "gone")
+    wait_until(lambda: states(edge)["short"] == "expired", 5)
+    assert states(edge)["gone"] == "revoked"
+    done = command(edge, "service-token", "rotate", "gone", check=False)
+    assert done.returncode == 1 and "revoked for ever: delete it and create another" in done.stderr
+    command(edge, "service-token", "delete", "gone")
+    command(edge, "service-token", "create", "gone")
+    assert states(edge)["gone"] == "valid"
+    for name in ("gone", "short"):
+        command(edge, "service-token", "delete", name)
+
+
+def test_applications_with_the_tag_that_their_origins_check(edge, node):
+    told = json.loads(command(edge, "applications", "--json").stdout)["applications"]
+    wiki = next(one for one in told if one["name"] == "Wiki")
+    assert len(wiki["aud"]) == 64 and wiki["domains"] == ["wiki.sekisho.localhost"]
+    lines = [line.split() for line in command(edge, "applications").stdout.splitlines()]
+    assert lines[0] == ["application", "aud", "covers"]
+    assert ["Wiki", wiki["aud"], "wiki.sekisho.localhost"] in lines
+    location = node.get("wiki", Accept="text/html").getheader("location")
+    assert wiki["aud"] in location, "what requests are asked for is what is listed"
 
 
 def test_service_token_from_creation_to_deletion(edge, node):
@@ -210,6 +246,7 @@ def test_service_token_from_creation_to_deletion(edge, node):
     assert ask("skst_wrong") != 200
     listed = command(edge, "service-token", "list").stdout
     assert ident in listed and secret not in listed
+    assert states(edge)["robot"] == "valid"
     assert command(edge, "service-token", "create", "robot", check=False).returncode == 1
     again = json.loads(command(edge, "service-token", "rotate", "robot", "--json").stdout)
     assert ask() != 200 and ask(again["client_secret"]) == 200
@@ -399,9 +436,12 @@ def test_certificate_that_no_worker_could_load_is_refused(edge, node):
     key = folder / "c.key"
     key.write_text("no key")
     key.chmod(0o600)
-    edge.write(node.text() + f"certificates: [{{certificate: {folder}/c.pem, key: {key}}}]\n")
+    text = node.text()
+    edge.write(text + f"certificates: [{{certificate: {folder}/c.pem, key: {key}}}]\n")
     done = command(edge, "reload", check=False)
-    assert done.returncode == 2 and f"{folder}/c.pem with {key} can't be used" in done.stderr
+    column = len(f"certificates: [{{certificate: {folder}/c.pem, key: ") + 1
+    place = f"{edge.config}:{text.count(chr(10)) + 1}:{column}"
+    assert done.returncode == 2 and f"{place}: {key} holds no private key" in done.stderr
     assert node.get().status == 200
     edge.write(node.text())
     command(edge, "reload")

@@ -46,11 +46,13 @@ def tunnel(ctx: click.Context, config: Path | None) -> None:
 
 # -- on the edge's host ----------------------------------------------------------------------------
 
+EDGE_CONFIG = "The edge's configuration (default: $SEKISHO_CONFIG, else /etc/sekisho/sekisho.yml)."
 edge_config = click.option(
     "-c",
     "--edge-config",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="The edge's configuration (default: /etc/sekisho/sekisho.yml).",
+    envvar="SEKISHO_CONFIG",
+    help=EDGE_CONFIG,
 )
 output = click.option("-o", "--output", type=click.Choice(["json"]), help="Print JSON.")
 
@@ -228,7 +230,8 @@ def token(
 @click.option(
     "--edge-config",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="The edge's configuration (default: /etc/sekisho/sekisho.yml).",
+    envvar="SEKISHO_CONFIG",
+    help=EDGE_CONFIG,
 )
 def cleanup(name: str, replica: str, edge_config: Path | None) -> None:
     """Close a tunnel's links; connectors that live dial again."""
@@ -304,8 +307,9 @@ def ingress() -> None:
 @ingress.command()
 @click.pass_obj
 def validate(config: Path | None) -> None:
-    """Check the configuration; exit status 2 when something is wrong."""
-    settings = _settings(config)
+    """Check the configuration and the credentials that it names; exit status 2 when something is
+    wrong."""
+    settings = _settings(config, with_credentials=True)
     click.echo(f"{settings.file}: {len(settings.rules)} rules, no errors")
 
 
@@ -376,7 +380,7 @@ def _ask_credential(
     )
 
 
-def _settings(config: Path | None) -> Settings:
+def _settings(config: Path | None, *, with_credentials: bool = False) -> Settings:
     """Return the checked configuration, or print every problem and exit 2."""
     from edge.connector.ingress import FOLDERS, find_file, read_file
 
@@ -386,9 +390,14 @@ def _settings(config: Path | None) -> Settings:
             f"no config.yml in {', '.join(FOLDERS)}: name one, `sekisho tunnel --config FILE …`"
         )
     found = read_file(path)
-    for problem in found.problems:
+    of_credentials = []
+    if with_credentials:
+        from edge.connector.named import credential_problems
+
+        of_credentials = credential_problems(path)
+    for problem in sorted([*found.problems, *of_credentials]):
         click.echo(str(problem), err=True)
-    if found.settings is None:
+    if found.settings is None or of_credentials:
         sys.exit(EX_CONFIG)
     if not found.settings.rules:
         click.echo(f"{path}:1:1: there is no “ingress”: nothing would be served", err=True)
@@ -418,8 +427,10 @@ def _credentials(path: Path | None, token_file: Path | None) -> Credentials:
             return files.load(path)
         if held := os.environ.pop("TUNNEL_TOKEN", ""):
             return files.from_token(held)
-    except (files.CredentialsRefused, OSError) as error:
+    except files.CredentialsRefused as error:
         raise click.ClickException(str(error)) from None
+    except OSError as error:
+        raise click.ClickException(f"{error.filename} can't be read: {error.strerror}") from None
     raise click.ClickException("no credentials: set credentials-file, or give --token-file")
 
 

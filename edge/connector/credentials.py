@@ -68,8 +68,10 @@ def load(path: Path) -> Credentials:
         with path.open() as file:
             mode = os.fstat(file.fileno()).st_mode
             text = file.read(1 << 20)
-    except (OSError, UnicodeDecodeError) as error:
-        raise CredentialsRefused(f"{path}: {error}") from None
+    except OSError as error:
+        raise CredentialsRefused(f"{path} can't be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise CredentialsRefused(f"{path}: not a credentials file") from None
     exempt = os.environ.get("CREDENTIALS_DIRECTORY")
     if mode & (stat.S_IRWXG | stat.S_IRWXO) and not (
         exempt and path.resolve().is_relative_to(Path(exempt).resolve())

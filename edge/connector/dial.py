@@ -68,12 +68,14 @@ async def dial(
             sock.close()
 
 
-async def _straight(host: str, port: int) -> socket.socket:
+async def _straight(host: str, port: int, leads: str = "the edge") -> socket.socket:
     loop = asyncio.get_running_loop()
     failure = OSError(f"{host} has no address")
-    for family, kind, protocol, _, where in await loop.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM
-    ):
+    try:
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        raise DialFailed(unresolved(host, error, leads)) from None
+    for family, kind, protocol, _, where in found:
         sock = socket.socket(family, kind | socket.SOCK_NONBLOCK, protocol)
         try:
             await loop.sock_connect(sock, where)
@@ -88,12 +90,20 @@ async def _straight(host: str, port: int) -> socket.socket:
     raise failure
 
 
+def unresolved(host: str, error: socket.gaierror, leads: str) -> str:
+    """Return the sentence for a name without an address: what to do about it."""
+    if error.errno == socket.EAI_AGAIN:
+        return f"“{host}” can't be resolved now: no name server answers this machine"
+    record = f"the DNS record (A, AAAA or CNAME) that leads to {leads} is missing"
+    return f"“{host}” doesn't resolve: {record}"
+
+
 async def _through(proxy: str, host: str, port: int) -> socket.socket:
     """Ask an HTTP proxy for a tunnel (RFC 9110, 9.3.6); return the socket behind its 2xx."""
     parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
     if parts.scheme != "http" or not parts.hostname:
         raise DialFailed("HTTPS_PROXY must be http://HOST:PORT")
-    sock = await _straight(parts.hostname, parts.port or 80)
+    sock = await _straight(parts.hostname, parts.port or 80, "the proxy")
     try:
         target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]

@@ -190,11 +190,11 @@ def _settings(document: Map, path: Path, complain: Complain) -> Settings:
     return Settings(
         file=path,
         tunnel=get.text("tunnel"),
-        credentials_file=_near(path, credentials),
+        credentials_file=near(path, credentials),
         rules=_rules(document, defaults, path, complain),
         metrics=metrics,
         loglevel=get.choice("loglevel", "info", ("debug", "info", "warn", "error", "fatal")),
-        logfile=_near(path, logfile),
+        logfile=near(path, logfile),
         grace=get.duration("grace-period", 30.0, 180.0),
         links=links,
         edge=get.texts("edge"),
@@ -210,7 +210,7 @@ def _loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _near(path: Path, name: str) -> Path | None:
+def near(path: Path, name: str) -> Path | None:
     """Return a file named in the configuration: relative to it, `~` expanded."""
     return path.parent / Path(name).expanduser() if name else None
 

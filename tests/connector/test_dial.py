@@ -3,12 +3,14 @@
 import asyncio
 import base64
 import contextlib
+import socket
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from _fastpath.contexts import TlsClientContext
 from edge.connector.dial import DialFailed, dial, proxy_for
 from edge.connector.enrol import context_of
 from edge.identity import authority
@@ -115,6 +117,34 @@ async def test_proxy_that_says_no(answer: bytes, sentence: str) -> None:
                 {"HTTPS_PROXY": f"http://127.0.0.1:{port}"},
             )  # fmt: skip
         server.close()
+
+
+@pytest.mark.parametrize(("number", "says"), [
+    (socket.EAI_NONAME,
+     "“tunnel.x.test” doesn't resolve: the DNS record (A, AAAA or CNAME) that leads to the edge is "
+     "missing"),
+    (socket.EAI_AGAIN,
+     "“tunnel.x.test” can't be resolved now: no name server answers this machine"),
+])  # fmt: skip
+async def test_name_without_an_address_says_which_record_is_missing(
+    number: int, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nothing(*_: object, **__: object) -> None:
+        raise socket.gaierror(number, "what the system says")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", nothing)
+    with pytest.raises(DialFailed) as failed:
+        await dial("tunnel.x.test:443", TlsClientContext(), "tunnel.x.test", {})
+    assert str(failed.value) == says
+
+
+async def test_the_proxys_name_is_told_as_the_proxys() -> None:
+    with pytest.raises(DialFailed) as failed:
+        await dial(
+            "127.0.0.1:443", TlsClientContext(), "x", {"HTTPS_PROXY": "http://proxy.invalid:1"}
+        )
+    assert "“proxy.invalid” doesn't resolve" in str(failed.value)
+    assert "leads to the proxy" in str(failed.value)
 
 
 def test_no_proxy() -> None:

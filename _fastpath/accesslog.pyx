@@ -36,7 +36,7 @@ cdef extern from "<signal.h>" nogil:
     int pthread_sigmask(int how, const sigset_t* new, sigset_t* old)
 
 cdef extern from "<time.h>" nogil:
-    int CLOCK_REALTIME
+    int CLOCK_REALTIME, CLOCK_MONOTONIC
     int clock_gettime(int clock, timespec* out)
     int nanosleep(const timespec* wait, timespec* left)
 
@@ -81,7 +81,8 @@ cdef enum:
     BLOCK = 65536            # bytes written at once
     LINE = 12288             # bytes that one record can become: 6 for each byte of text, and the numbers
     LOCK_TRIES = 50          # how often a file that another worker writes to is tried,
-    LOCK_PAUSE = 2000000     # and nanoseconds between: 0.1 s in all
+    LOCK_PAUSE = 2000000     # and nanoseconds between: 0.1 s in all,
+    LOCK_REST = 5            # then seconds in which it is tried without waiting: who may read the file may lock it, too
     PIPE_CHUNK = 4096        # bytes that a pipe takes without mixing in another writer's
     PAUSE = 20000000         # nanoseconds that the thread sleeps when the ring is empty
     TELL_AGAIN = 50          # such sleeps until a line about missing records that was refused is tried again
@@ -102,6 +103,7 @@ cdef struct Ring:
     uint64_t told_dropped    # of `dropped`, how many a line in the log has told about
     uint64_t told_lost       # of `lost`
     uint32_t hold            # sleeps until the next such line is tried
+    int64_t patient          # monotonic second from which on a lock is waited for
     uint64_t written         # lines
     uint64_t lost            # lines that a failing disk took
     uint64_t stop            # 1: write what is there and end
@@ -368,19 +370,26 @@ cdef void ring_open(Ring* ring) noexcept nogil:
 
 cdef bint ring_lock(Ring* ring) noexcept nogil:
     """Keep other workers from writing to the same file; False where its end can't be looked at, and when one of them
-    has kept it for LOCK_TRIES: it stopped within its write, and nobody waits for it longer than that."""
-    cdef timespec wait
-    cdef int tries = LOCK_TRIES
+    has kept it for LOCK_TRIES: it stopped within its write, or a reader of the log holds it. Nobody waits for them
+    longer than that, nor more often than once in LOCK_REST."""
+    cdef timespec wait, now
+    cdef int tries
     if not ring.readable:
         return False
+    clock_gettime(CLOCK_MONOTONIC, &now)
     wait.tv_sec, wait.tv_nsec = 0, LOCK_PAUSE
-    while tries > 0:
+    tries = LOCK_TRIES if now.tv_sec >= ring.patient else 1
+    while True:
         if flock(ring.fd, LOCK_EX | LOCK_NB) == 0:
             return True
         if errno != EAGAIN and errno != EINTR:       # a file system without locks
             return False
-        nanosleep(&wait, NULL)
         tries -= 1
+        if tries == 0:
+            break
+        nanosleep(&wait, NULL)
+    if now.tv_sec >= ring.patient:
+        ring.patient = now.tv_sec + LOCK_REST
     return False
 
 

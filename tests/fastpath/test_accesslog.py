@@ -246,6 +246,21 @@ def test_a_worker_that_stopped_within_its_write_holds_nobody_up(path: Path) -> N
     assert log.close()
 
 
+def test_a_reader_that_locks_the_log_costs_no_record(path: Path) -> None:
+    """No right to write is needed for LOCK_SH. Waiting 0.1 s for each block, the ring would overflow."""
+    log = AccessLog(path)
+    with path.open("rb") as reader:
+        fcntl.flock(reader, fcntl.LOCK_SH)
+        began = time.monotonic()
+        for n in range(1, 51):
+            log.record({"path": b"/%d" % n})
+            wait(lambda n=n: log.written == n)
+        assert time.monotonic() - began < 4, "it was waited for once, not 50 times"
+    assert log.close()
+    assert [line["path"] for line in lines(path)] == [f"/{n}" for n in range(1, 51)]
+    assert (log.dropped, log.lost) == (0, 0)
+
+
 def test_the_file_is_made_for_owner_and_group_and_appended_to(path: Path) -> None:
     path.write_text('{"old":1}\n')
     one_more = AccessLog(path)

@@ -34,6 +34,7 @@ cdef class Exchange:
     cdef ServiceToken service
     cdef bytes assertion                  # what the origin gets as Cf-Access-Jwt-Assertion; None for bypass
     cdef LogRecord record
+    cdef bytes long_path                  # the normal path where the record holds a part of it only; else None
     cdef uint64_t began                   # monotonic microseconds, head complete
     cdef uint64_t asked_upstream          # head written to the origin; 0 = never
     cdef uint64_t heard_upstream          # head of its answer parsed

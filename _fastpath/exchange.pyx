@@ -33,7 +33,7 @@ cdef class Exchange:
         memset(&self.record, 0, sizeof(LogRecord) - sizeof(self.record.text))
         self.token = None
         self.service = None
-        self.assertion = None
+        self.assertion = self.long_path = None
         self.fields = self.body = None
         self.reason = self.status = 0
         self.websocket = self.navigation = self.japanese = self.forged_cookie = False
@@ -53,6 +53,6 @@ cdef class Exchange:
         self.arrival = None
         self.token = None
         self.service = None
-        self.assertion = None
+        self.assertion = self.long_path = None
         self.fields = self.body = None
         return 0

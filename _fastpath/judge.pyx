@@ -196,6 +196,8 @@ cdef int describe(Exchange x, Head* h) except -1:
     log_text(r, LOG_METHOD, h.method)
     log_text(r, LOG_HOST, x.cp.host if x.cp.host.len else h.host)
     log_text(r, LOG_PATH, x.cp.path if x.cp.path.len else h.path)
+    if r.cut & (1 << <int>LOG_PATH):     # a stream that stays open is judged by the whole of it again
+        x.long_path = slice_bytes(x.cp.path if x.cp.path.len else h.path)
     if x.place.app != NULL:
         log_text(r, LOG_APP, x.place.app.name)
     return 0

@@ -14,7 +14,7 @@ from _fastpath.errors cimport *
 from _fastpath.exchange cimport STEP_RELAY, Exchange
 from _fastpath.limits cimport MAX_HEAD, SWEEP_TURN, SWEEP_WHOLE
 from _fastpath.revocations cimport Revocations
-from _fastpath.slice cimport slice_of
+from _fastpath.slice cimport Slice, of_bytes, slice_of
 from _fastpath.snapshot cimport Snapshot
 from _fastpath.tls cimport tls_accept
 from _fastpath.token cimport TokenCache
@@ -252,14 +252,16 @@ cdef class WorkerCore(Core):
     cdef int ends(self, Exchange x) except -1:
         """Why an open stream must end, or 0. A new snapshot judges each stream once."""
         cdef Checkpoint cp = self.checkpoint
+        cdef Slice path
         cdef int reason = still_allowed(x)
         if reason or x.judged is cp.live:
             return reason
-        if x.record.cut & (1 << <int>LOG_PATH):
-            return R_POLICY_NO_MATCH         # we no longer know its whole path: it has to ask again
+        if x.long_path is not None:
+            path = of_bytes(x.long_path)
+        else:
+            path = slice_of(x.record.text + x.record.at[<int>LOG_PATH], x.record.length[<int>LOG_PATH])
         reason = rejudge(
-            x, cp.live, slice_of(x.record.text + x.record.at[<int>LOG_HOST], x.record.length[<int>LOG_HOST]),
-            slice_of(x.record.text + x.record.at[<int>LOG_PATH], x.record.length[<int>LOG_PATH]))
+            x, cp.live, slice_of(x.record.text + x.record.at[<int>LOG_HOST], x.record.length[<int>LOG_HOST]), path)
         if reason == -2:                     # facts are asked for: the next look asks again
             return 0
         x.judged = cp.live

@@ -84,6 +84,28 @@ def test_an_answer_for_the_snapshot_of_before_does_not_count(core: CoreThread) -
         assert echoes(c)
 
 
+EVERYBODY = {"decision": "allow", "include": ["everyone"]}
+
+
+@pytest.mark.parametrize("length", [1, 512, 513, 4000])
+def test_a_stream_with_a_long_path_is_judged_again_by_the_whole_of_it(length: int) -> None:
+    """The log's record holds 512 bytes of a path; it is not what decides."""
+    here = application([EVERYBODY])
+    with RecordingOrigin() as origin, CoreThread(origin, applications=[here]) as core:
+        origin.answer = switch
+        path = "/area/".ljust(length, "y")
+        with core.client() as c:
+            assert c.send(core.request(path, *WEBSOCKET, token=core.token())).answer().status == 101
+            core.set(applications=[application([EVERYBODY], session_duration="1h")])
+            core.run(core.core.sweep)
+            assert echoes(c), "its application has not changed"
+            ending = "*" if length < 10 else "*yyy"
+            elsewhere = {"name": "Area", "domain": f"app.example.com/area/{ending}", "policies": here["policies"]}
+            core.set(applications=[here, elsewhere])
+            core.run(core.core.sweep)
+            assert ended(c, 2.0)
+
+
 @pytest.mark.parametrize("control_up", [True, False])
 def test_without_an_answer_the_stream_ends_in_time(core: CoreThread, control_up: bool) -> None:
     """TIMEOUT_FACTS is 5 s: open before, closed after."""

@@ -12,7 +12,7 @@ cdef class PlainServerPipe(TcpPipe):
     cdef int kind
     cdef bint preface                     # a PROXY header must come first
     cdef Buffer early
-    cdef bytes address                    # counted in core.addresses
+    cdef bytes address                    # as counted in core.addresses (accept.counted)
     cdef uint64_t deadline
     cdef object client                    # address that a PROXY header gave, or None
 

@@ -15,7 +15,9 @@ from _fastpath.serve cimport Serving
 from _fastpath.slice cimport Slice, slice_bytes
 
 import ipaddress
+from socket import AF_INET6, inet_pton
 
+cdef bytes MAPPED = b"\0" * 10 + b"\xff\xff"       # ::ffff:0:0/96: IPv4 at a socket of both
 cdef bytes PLAIN_HERE = (b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n"
                          b"Content-Type: text/plain\r\nContent-Length: 50\r\n\r\n"
                          b"This port speaks TLS: its address begins https://\n")
@@ -127,7 +129,16 @@ cdef bint trusted_peer(Core core, TcpPipe pipe):
 
 cdef bytes address_of(TcpPipe pipe):
     peer = pipe.peer_address()
-    return peer[0].encode() if peer is not None else b""
+    return counted(peer[0]) if peer is not None else b""
+
+
+cdef bytes counted(str address):
+    """As whom a client's connections are counted: an IPv6 client as its /64, as one client has all addresses of it."""
+    cdef bytes packed
+    if ":" not in address:
+        return address.encode()
+    packed = inet_pton(AF_INET6, address.partition("%")[0])
+    return packed if packed.startswith(MAPPED) else packed[:8] + b"/64"
 
 
 # -- PROXY headers -----------------------------------------------------------------------------------
@@ -169,20 +180,21 @@ cdef size_t read_preface(object pipe, const uint8_t* p, size_t n) except? 0:
     if rc == 0:
         return 0
     early.consume(rc)
-    client = None
+    client = address = None
     if not local:
         client = str(ipaddress.ip_address(<bytes>ip[:16]))
-        if not enter(core, client.encode()):
+        address = counted(client)
+        if not enter(core, address):
             tcp.abort(R_CLIENT_CONNECTIONS)
             return 0
     if isinstance(pipe, PlainServerPipe):
         plain.preface = False
         plain.client = client
-        plain.address = client.encode() if client is not None else None
+        plain.address = address
     else:
         secure.preface = False
         secure.client = client
-        secure.address = client.encode() if client is not None else None
+        secure.address = address
     return rc
 
 

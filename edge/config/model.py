@@ -120,8 +120,8 @@ class Limits(Located):
     target: Size = Field(limits.MAX_TARGET, description="Bytes of a request's target; over it 414.")
     connections_per_address: Size = Field(
         1000,
-        description="Open connections of one client address in one worker; more are closed at "
-        "once.",
+        description="Open connections of one client address (of IPv6: of one /64) in one worker; "
+        "more are closed at once.",
     )
 
     @field_validator("connections_per_address")

@@ -61,6 +61,7 @@ cdef class Mux(StreamOwner):
     cdef Schedule schedule                                # streams with data or FIN to send
     cdef Ring half                                        # half-closed, least recently active first
     cdef Ring parting                                     # reset by us before ACK, oldest first
+    cdef Ring holders                                     # ended, but their owners hold bytes; oldest first
     cdef Buffer control
         # encoded frames of the session: GoAway, ping, RST (J11)
     cdef bint signalled                                   # on_output was called since the last fill
@@ -107,6 +108,8 @@ cdef class Mux(StreamOwner):
     cdef void drop_held(self, Stream s) noexcept
     cdef void touch(self, Stream s) noexcept
     cdef int shed(self) except -1                         # the link holds too much: whoever holds most is reset
+    cdef void part(self, Stream s) noexcept               # s is closed, and its owner was told
+    cdef int take_away(self, Stream s) except -1          # what one of `holders` holds
     cdef int rapid_reset(self) except -1
     cdef int window_opens(self, Stream s, uint32_t n) except -1
     cdef int give_up(self, Stream s, int reason) except -1

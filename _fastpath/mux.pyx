@@ -66,6 +66,7 @@ cdef class Mux(StreamOwner):
         schedule_init(&self.schedule)
         ring_init(&self.half, NULL)
         ring_init(&self.parting, NULL)
+        ring_init(&self.holders, NULL)
         self.roster, self.told = Roster.__new__(Roster), []
         self.control = buffer_new(MAX_CONTROL)
 
@@ -78,6 +79,7 @@ cdef class Mux(StreamOwner):
         schedule_clear(&self.schedule)
         ring_clear(&self.half)
         ring_clear(&self.parting)
+        ring_clear(&self.holders)
 
     # -- streams come and go -------------------------------------------------------------------
 
@@ -219,7 +221,7 @@ cdef class Mux(StreamOwner):
                 if self.events is not None:
                     self.events.on_closed(s)
             finally:
-                s.user = None
+                self.part(s)
             return 0
         self.touch(s)
         return self.events.on_end(s)
@@ -279,18 +281,46 @@ cdef class Mux(StreamOwner):
         return 0
 
     cdef int shed(self) except -1:
-        """Reset whoever holds most while the link holds too much; a stream that holds little is left in peace."""
+        """Reset whoever holds most while the link holds too much; a stream that holds little is left in peace. Of two that
+        hold as much, the one that has ended goes first."""
         cdef Stream s, most
+        cdef Ring* r
         while self.link_held > LINK_HELD_MAX and self.body is not None and self.body.held > HELD_WINDOW and \
                 self.body.bears is not None and not self.over:
             most = self.body
             for s in self.roster.slots:
                 if s is not None and s.bears is not None and s.held > most.held:
                     most = s
+            r = self.holders.prev
+            while r != &self.holders:
+                s = <Stream>r.stream
+                if s.held >= most.held:
+                    most = s
+                r = r.prev
             self.counters.shed += 1
+            if most.mux is None:
+                self.take_away(most)
+                continue
             if not most.flags & F_SYN_DUE:
                 self.send_reset(most)
             self.give_up(most, R_BUFFER_FULL)
+        return 0
+
+    cdef void part(self, Stream s) noexcept:
+        """What s still holds can be taken from it as long as its owner is known."""
+        if s.held and s.bears is not None and self.events is not None:
+            ring_push(&self.holders, &s.fading)
+        else:
+            s.user = None
+
+    cdef int take_away(self, Stream s) except -1:
+        ring_unlink(&s.fading)
+        self.drop_held(s)
+        try:
+            if self.events is not None:
+                self.events.on_reset(s, R_BUFFER_FULL)
+        finally:
+            s.user = None
         return 0
 
     cdef int rapid_reset(self) except -1:
@@ -559,7 +589,7 @@ cdef class Mux(StreamOwner):
                 try:
                     self.events.on_closed(s)
                 finally:
-                    s.user = None
+                    self.part(s)
             elif s.open_for_write():
                 self.events.on_writable(s)
         return 0
@@ -650,6 +680,10 @@ cdef class Mux(StreamOwner):
                     events.on_reset(s, self.why if self.why else <int>R_LINK_LOST)
             except Exception as error:               # the others must hear of it all the same
                 first = first or error
+            s.user = None
+        while ring_linked(&self.holders):            # what came before their end stays theirs
+            s = <Stream>self.holders.next.stream
+            ring_unlink(&s.fading)
             s.user = None
         self.told = []
         if first is not None:

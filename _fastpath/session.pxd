@@ -10,6 +10,7 @@ from _fastpath.stream cimport Stream
 cdef class Session(MuxEvents):
     cdef Mux mux
     cdef dict known                            # id -> Stream, until its last call
+    cdef dict parted                           # closed while the test held bytes of them: reset when they are too many
     cdef readonly list events
     cdef readonly int outputs                  # how often on_output was called
     cdef public bint hold                      # True: received bytes are not consumed by themselves

@@ -16,7 +16,7 @@ cdef class Session(MuxEvents):
 
     def __init__(self, bint client, int accepts=ACCEPT_ANY, uint32_t max_streams=4096, uint64_t now=1) -> None:
         self.mux = mux_new(self, client, accepts, max_streams, now)
-        self.known, self.events = {}, []
+        self.known, self.parted, self.events = {}, {}, []
         self.outputs, self.hold, self.claim, self.react = 0, False, True, None
 
     cdef int tell(self, tuple event) except -1:
@@ -39,11 +39,14 @@ cdef class Session(MuxEvents):
         return self.tell(("ended", s.id))
 
     cdef int on_reset(self, Stream s, int reason) except -1:
-        del self.known[s.id]
+        if self.parted.pop(s.id, None) is None:
+            del self.known[s.id]
         return self.tell(("reset", s.id, reason_name(reason).decode()))
 
     cdef int on_closed(self, Stream s) except -1:
         del self.known[s.id]
+        if s.held:
+            self.parted[s.id] = s
         return self.tell(("closed", s.id))
 
     cdef int on_writable(self, Stream s) except -1:
@@ -91,7 +94,7 @@ cdef class Session(MuxEvents):
     def door(self, uint32_t id) -> Door:
         """Return the stream with that id, to keep (KeyError when its last call has come)."""
         cdef Door door = Door.__new__(Door)
-        door.stream = self.known[id]
+        door.stream = self.known[id] if id in self.known else self.parted[id]
         return door
 
     def accept(self, uint32_t id) -> None:
@@ -142,6 +145,7 @@ cdef class Session(MuxEvents):
         return self.mux.deadline()
 
     def lost(self) -> None:
+        self.parted.clear()
         self.mux.lost()
 
 

@@ -80,7 +80,7 @@ cdef class StreamOwner:
 cdef class Stream:
     cdef readonly uint32_t id
     cdef object user
-        # the owner's: whoever hears about this stream; None once closed
+        # the owner's: whoever hears about this stream; None once closed, and all that came is consumed
     cdef StreamOwner mux                                  # None once closed
     cdef StreamOwner bears
         # whose link_held counts what this stream holds: mux, also when that has closed it; None: it was dropped
@@ -100,7 +100,7 @@ cdef class Stream:
     cdef Ring sends                                       # in Mux.sparse or Mux.bulk
     cdef Ring signals                                     # in Mux.signals or Mux.unopened
     cdef Ring fading
-        # in Mux.half (half-closed) or Mux.parting (RST held), oldest first
+        # in Mux.half (half-closed), Mux.parting (RST held) or Mux.holders (closed, bytes held), oldest first
 
     # built by stream_new(mux, id, ours, now)
     cdef int accept(self) except -1

@@ -123,6 +123,9 @@ cdef class Stream:
         if self.bears is not None:
             self.bears.link_held -= n
         if self.mux is None:
+            if self.held == 0 and ring_linked(&self.fading):     # in Mux.holders: nothing is left to take away
+                ring_unlink(&self.fading)
+                self.user = None
             return 0
         self.accept()
         # Half a window at a time: an update per read would cost more than the reading. After FIN none is owed.

@@ -181,7 +181,7 @@ async def test_J14_the_cheapest_link_that_has_the_host_is_taken() -> None:
             assert (found["kind"], reason_of(found["reason"])) == (0, "tunnel-service-missing")
             for liar, link in ((one, first), (two, second)):
                 liar.say(wire.Table(3 if link is first else 4, (b_only,)))
-                await until(lambda: link.table.version > 2)
+                await until(lambda link=link: link.table.version > 2)
                 if link is first:
                     assert edge.links.explain(office, "b.test", "/")["link"] == first.number
                     assert edge.links.explain(office, "a.test", "/")["link"] == second.number

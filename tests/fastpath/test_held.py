@@ -1,5 +1,7 @@
 """A bound on what a link holds for slow readers: LINK_HELD, then LINK_HELD_MAX (MUX.md §5)."""
 
+import pytest
+
 from _fastpath import limits
 from tests.kit.mux_script import ACK, DATA, FIN, PING, RST, SYN, WINDOW, WINDOW_SIZE, Build, Script
 
@@ -143,6 +145,53 @@ def test_over_LINK_HELD_MAX_the_rest_of_a_frame_whose_stream_was_reset_is_droppe
     assert held(mux) == 4095 * 65536
     mux.peer(PING, SYN, 0, 7)  # the session goes on
     assert (PING, ACK, 0, 7) in mux.sent
+
+
+def ended_holders(count: int, end_theirs_first: bool = True) -> Script:
+    """Return an end whose owner still holds a whole window on each of so many streams that have ended both ways."""
+    mux = Script()
+    mux.session.hold = True
+    for stream in range(1, 2 * count, 2):
+        mux.peer(DATA, SYN | FIN if end_theirs_first else SYN, stream, FULL)
+        mux.session.end(stream)
+        mux.session.fill(65536)
+        if not end_theirs_first:
+            mux.peer(DATA, FIN, stream)
+        assert ("closed", stream) in mux.session.take()
+    assert held(mux) == count * WINDOW_SIZE
+    return mux
+
+
+@pytest.mark.parametrize("end_theirs_first", [True, False])
+def test_over_LINK_HELD_MAX_streams_that_have_ended_are_reset_too(end_theirs_first: bool) -> None:
+    most = limits.LINK_HELD_MAX // WINDOW_SIZE
+    mux = ended_holders(most, end_theirs_first)
+    for victim in range(20):  # ordinary streams of others: 40 kB and 128 KiB, read a moment later
+        for stream, size in ((8001 + 4 * victim, 40_000), (8003 + 4 * victim, 2 * 65536)):
+            mux.peer(DATA, SYN, stream, bytes(size))
+            resets = [event for event in mux.session.take() if event[0] == "reset"]
+            assert all(event[1] < 2 * most and event[2] == "buffer-full" for event in resets)
+            mux.session.fill(65536)
+    assert held(mux) <= limits.LINK_HELD_MAX
+    # oldest first, each once: 3.36 MB of others came
+    assert mux.session.state()["shed"] == -(-20 * (40_000 + 2 * 65536) // WINDOW_SIZE)
+    mux.session.lost()
+
+
+def test_who_has_used_everything_after_the_end_is_not_reset() -> None:
+    mux = ended_holders(2)
+    assert mux.session.stream(1)["user"] is not None
+    door = mux.session.door(1)
+    door.consumed(WINDOW_SIZE - 1)
+    assert door.numbers()["user"] is not None
+    door.consumed(1)
+    assert (door.numbers()["user"], held(mux)) == (None, WINDOW_SIZE)
+    door = mux.session.door(3)
+    mux.session.lost()
+    assert door.numbers()["user"] is None
+    assert held(mux) == WINDOW_SIZE  # what came before the end of the link, too, is its owner's
+    door.consumed(WINDOW_SIZE)
+    assert held(mux) == 0
 
 
 def test_a_stream_whose_syn_has_not_left_is_shed_without_a_word() -> None:

@@ -127,8 +127,9 @@ class Pair:
                     assert stream in end.open and stream not in end.ended
                     end.ended.add(stream)
                 case ("reset", stream, reason):
-                    assert stream in end.open
+                    assert stream in end.open | end.closed
                     end.open.discard(stream)
+                    end.closed.discard(stream)
                     end.resets[stream] = reason
                 case ("closed", stream):
                     assert stream in end.ended and stream in end.finished

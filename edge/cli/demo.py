@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 
 from edge.cli.family import examples
+from edge.demo.claim import DemoRuns
 from edge.demo.processes import NotReady, crowding
 from edge.demo.screen import plain, screen
 from edge.demo.stage import CONFIG, Stage
@@ -27,8 +28,9 @@ LONGEST = 30  # seconds that a check takes at most, on a machine with nothing el
 @click.command()
 @click.option("--check", is_flag=True, help="Walk the path alone, over TLS; exit status 0 or 1.")
 @click.option(
-    "--folder", type=click.Path(path_type=Path), default=None, show_default="demo-state",
-    help="What the demo keeps; laid anew at each start.",
+    "--folder", type=click.Path(path_type=Path), default=None,
+    show_default="demo-state, with --check demo-state-check",
+    help="What the demo keeps; laid anew at each start, and one demo's at a time.",
 )
 def demo(check: bool, folder: Path | None) -> None:
     """Try everything on this machine: edge, connector, a private application and mail."""
@@ -69,12 +71,12 @@ def demo(check: bool, folder: Path | None) -> None:
             else:
                 click.echo(plain(stage))
             ok = _watch(stage, stopped)
-    except NotReady as problem:
+    except (NotReady, DemoRuns) as problem:
         click.echo(str(problem), err=True)
     except KeyboardInterrupt:
         ok = not check
     finally:
-        if not check:
+        if not check and stage.claim is not None:
             click.echo("stopping")
         stage.stop()
     sys.exit(0 if ok else 1)

@@ -1,6 +1,6 @@
 """What the demo says once it runs: one screen on a terminal, plain lines elsewhere."""
 
-import os
+import shlex
 
 from rich.console import Group, RenderableType
 from rich.panel import Panel
@@ -20,10 +20,11 @@ def facts(stage: Stage) -> list[tuple[str, str]]:
 
 
 def tries(stage: Stage) -> list[tuple[str, str]]:
-    file = os.path.relpath(stage.config)
-    program = os.path.relpath(command()[0])   # it needn't be on PATH
+    file = shlex.quote(str(stage.config))
+    # as it is started here, and from anywhere: it needn't be on PATH
+    program = shlex.join(command())
     return [
-        (f"Sign in as {MAY_NOT}", "in a private window: the code arrives, the policy refuses"),
+        (f"Sign in as {MAY_NOT} in a private window", "the code arrives, the policy refuses"),
         (
             "Revoke a session and watch the page's WebSocket close",
             f"{program} edge revoke -c {file} --user {MAY_ENTER}",
@@ -49,7 +50,7 @@ def screen(stage: Stage) -> RenderableType:
         ideas.add_row(Text(f"{number}.", style="red"), Text(what))
         ideas.add_row("", Text(how, style="cyan"))
     foot = Text(
-        f"The configuration is {stage.config.relative_to(stage.folder.parent)}: change it and "
+        f"The configuration is {stage.config}: change it and "
         "reload the page. Ctrl-C stops everything.",
         style="dim",
     )

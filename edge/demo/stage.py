@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edge.demo.authority import DemoAuthority
+from edge.demo.claim import NAME, Claim
 from edge.demo.processes import Child, answers, called, free_port, links_ready
 
 AUTH_DOMAIN = "login.sekisho.localhost"
@@ -86,6 +87,7 @@ class Stage:
         self.tunnel_port = self.port if tls else free_port()
         self.authority = DemoAuthority()
         self.children: dict[str, Child] = {}
+        self.claim: Claim | None = None  # that the folder is ours; before it nothing is changed
         self.sockets = self.folder
 
     # --- names -----------------------------------------------------------------------------------
@@ -112,15 +114,21 @@ class Stage:
     # --- start and stop --------------------------------------------------------------------------
 
     def prepare(self) -> None:
-        """Lay the folder anew: certificates, configuration, keys. What an older run left goes."""
-        mark = self.folder / ".sekisho-demo"
-        if self.folder.exists():
-            if not mark.exists() and any(self.folder.iterdir()):
-                raise SystemExit(f"{self.folder} isn't a demo's folder: name another one")
-            shutil.rmtree(self.folder)
-        for part in (self.folder, self.folder / "connector", self.folder / "state"):
+        """Lay the folder anew: certificates, configuration, keys. What an older run left goes.
+
+        Raises DemoRuns, and changes nothing, while another demo runs there."""
+        mark = self.folder / NAME
+        if self.folder.exists() and not mark.exists() and any(self.folder.iterdir()):
+            raise SystemExit(f"{self.folder} isn't a demo's folder: name another one")
+        self.folder.mkdir(mode=0o700, exist_ok=True)
+        self.claim = Claim(self.folder)
+        for old in self.folder.iterdir():
+            if old.is_dir() and not old.is_symlink():
+                shutil.rmtree(old)
+            elif old != mark:
+                old.unlink()
+        for part in (self.folder / "connector", self.folder / "state"):
             part.mkdir(mode=0o700)
-        mark.touch()
         if len(str(self.folder)) > SOCKET_ROOM:
             self.sockets = Path(tempfile.mkdtemp(prefix="sekisho-"))
         certificate, key = self.folder / "edge.pem", self.folder / "edge.key"
@@ -193,6 +201,8 @@ class Stage:
 
     def stop(self) -> None:
         """Stop what runs, the dialling side first; leave nothing but the folder."""
+        if self.claim is None:
+            return
         for name in ("connector", "edge", "application", "inbox"):
             if name in self.children:
                 self.children[name].stop()
@@ -202,3 +212,5 @@ class Stage:
             for left in ("application.sock",):
                 with contextlib.suppress(OSError):
                     (self.folder / left).unlink()
+        self.claim.release()
+        self.claim = None

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -116,6 +117,10 @@ def test_without_a_terminal_plain_lines_and_ctrl_c_leaves_nothing(demo: object) 
         assert sum(line.startswith(what) for line in run.lines) == 1, said
     tries = [line for line in run.lines if line.startswith("try: ")]
     assert len(tries) == 3 and "edge revoke" in tries[1] and "kill -9 " in tries[2]
+    assert tries[0].count(": ") == 2, "a label, what to do, what comes of it"
+    revoke = tries[1].partition("close: ")[2]
+    done = subprocess.run(shlex.split(revoke), cwd="/", capture_output=True, text=True)
+    assert "there is no user alice@example.com" in done.stderr, "it reaches the edge from anywhere"
     worker = int(tries[2].rsplit(" ", 1)[1])
     assert b"edge.server.worker" in Path(f"/proc/{worker}/cmdline").read_bytes()
     page = re.search(r"http://wiki\.sekisho\.localhost:(\d+)/", said)
@@ -128,6 +133,31 @@ def test_without_a_terminal_plain_lines_and_ctrl_c_leaves_nothing(demo: object) 
     assert run.end() == 0, run.lines
     assert run.lines[-1] == "stopping"
     run.nothing_is_left(ports)
+
+
+def test_a_second_one_in_the_same_folder_is_refused_and_changes_nothing(demo: object) -> None:
+    run = demo()                                                          # type: ignore[operator]
+    run.until("stop with Ctrl-C")
+
+    def laid() -> dict[str, tuple[int, bytes]]:
+        folder = run.folder / "demo-state"
+        files = [folder / "sekisho.yml", folder / "edge.pem", folder / ".sekisho-demo"]
+        return {file.name: (file.stat().st_ino, file.read_bytes()) for file in files}
+
+    before = laid()
+    for words in ((), ("--check",)):
+        second = demo(*words)                                             # type: ignore[operator]
+        assert second.end() == 1
+        assert second.lines == [
+            f"a demo already runs here (pid {run.process.pid}): {run.folder}/demo-state"
+        ]
+    assert laid() == before and (run.folder / "demo-state" / "application.sock").is_socket()
+    os.killpg(run.process.pid, signal.SIGKILL)      # however it ends, the folder is free again
+    run.end()
+    wait_until(lambda: not run.family(), 10)
+    third = demo()                                                        # type: ignore[operator]
+    third.until("stop with Ctrl-C")
+    assert laid().keys() == before.keys() and laid() != before
 
 
 def test_check_walks_every_step_and_leaves_nothing(demo: object) -> None:

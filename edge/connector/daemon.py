@@ -78,6 +78,7 @@ class Daemon:
         self._serving: set[asyncio.Task[None]] = set()
         self._stopping: asyncio.Event = asyncio.Event()
         self._told_ready = False
+        self._told_unrouted: tuple[str, ...] = ()
         self._cover_pause, self._cover_at = FIRST_COVER, 0.0
         self._stamp = _stamp(settings.file)
 
@@ -247,6 +248,13 @@ class Daemon:
     def _move(self, lane: Lane) -> None:
         """Dial a lane again; the old link serves until the new one does, then its streams end."""
         lane.move(self.settings.grace)
+
+    def unrouted(self, hostnames: tuple[str, ...]) -> None:
+        """Say which of our hostnames the edge doesn't route here: once, not for each link."""
+        if hostnames and hostnames != self._told_unrouted:
+            names = ", ".join(hostnames)
+            log.warning("the edge routes none of these hostnames here: %s", names)
+        self._told_unrouted = hostnames
 
     def changed(self) -> None:
         """Tell systemd once the edge has acknowledged a link and its table."""

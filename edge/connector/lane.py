@@ -59,6 +59,7 @@ class House(Protocol):
     def configure(self, lane: Lane, pushed: wire.Config) -> None: ...
     def certified(self, message: wire.Certificate) -> None: ...
     def covers_new(self, lane: Lane, slot: int, slots: int) -> bool: ...
+    def unrouted(self, hostnames: tuple[str, ...]) -> None: ...
     def changed(self) -> None: ...
 
 
@@ -215,9 +216,7 @@ class Lane:
         elif isinstance(message, wire.TableAccepted):
             self.acknowledged = message.version
             self._part()
-            if message.unrouted:
-                names = ", ".join(message.unrouted)
-                log.warning("the edge routes none of these hostnames here: %s", names)
+            self.house.unrouted(message.unrouted)
             self.house.changed()
         elif isinstance(message, wire.TableRefused):
             log.error("table %d refused: %s: %s", message.version, message.reason, message.text)

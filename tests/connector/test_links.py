@@ -83,6 +83,24 @@ async def test_J14_foreign_hostname_is_never_served_and_reported_back() -> None:
 
 
 @on_uvloop
+async def test_hostnames_that_nobody_routes_are_logged_once_not_for_each_link(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def said() -> list[str]:
+        return [one.getMessage() for one in caplog.records if "routes none" in one.getMessage()]
+
+    async with tunnel_edge() as edge, Origin("a") as a:
+        mine = edge.tunnel("a.test")
+        rules = f"- {{hostname: b.test, service: '{a.url}'}}\n- service: {a.url}"
+        async with connector(edge.credential(mine), rules, links=3) as daemon:
+            await until(lambda: daemon.ready_links() == 3)
+            assert said() == ["the edge routes none of these hostnames here: b.test"]
+            daemon.unrouted(())
+            daemon.unrouted(("b.test",))
+            assert len(said()) == 2, "and again when it comes to be so again"
+
+
+@on_uvloop
 async def test_J14_hostname_outside_the_credential_refuses_the_table() -> None:
     async with tunnel_edge() as edge, Origin("a") as a:
         mine = edge.tunnel("a.test", "b.test")

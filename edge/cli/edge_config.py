@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from _fastpath.snapshot import Snapshot
 from edge.cli.admin_client import DEFAULT_CONFIG
@@ -62,6 +63,12 @@ def init(config: Path, auth_domain: str) -> None:
         click.echo(f"{error.filename}: {error.strerror}", err=True)
         sys.exit(1)
     click.echo(f"{'wrote' if made else 'kept '} {config}")
+    named = click.get_current_context().get_parameter_source("auth_domain")
+    told, asked = loaded.config.auth_domain, named is not ParameterSource.DEFAULT
+    if not made and asked and auth_domain != told:
+        click.echo(
+            f"--auth-domain {auth_domain} was ignored: the file is there and says {told}", err=True
+        )
     click.echo(
         f"{'made ' if new_key else 'kept '} {key}  (back it up: without it the state can't be read)"
     )

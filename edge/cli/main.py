@@ -17,8 +17,8 @@ FAMILIES = {  # name: (module, attribute, one line of help)
     "sekisho demo                                       # everything, on this machine",
     "sekisho edge init -c /etc/sekisho/sekisho.yml      # a first configuration",
     "sekisho policy explain https://wiki.example.com/ --email ada@example.com",
-    status="0 done; 1 it didn't work or the answer is no; 2 the command line or a configuration "
-    "is wrong. Each family says more.",
+    status="0 done; 1 it didn't work, or the edge says no; 2 the command line or a configuration "
+    "is wrong. Each family says more; of `policy explain` a deny is 0, or 1 with --exit-code.",
 )
 @click.command(
     cls=Family, lazy=FAMILIES, context_settings={"help_option_names": ["-h", "--help"]}

@@ -1,8 +1,8 @@
 """`sekisho policy`: what a configuration decides, and why, without anything running.
 
-The same compiled program as in the edge decides. Exit status: 0 done, 1 a case came out otherwise,
-2 the
-configuration, the cases or the command line are wrong."""
+The same compiled program as in the edge decides. Exit status: 0 done, 1 a case came out otherwise
+(or, with --exit-code, the request isn't let through), 2 the configuration, the cases or the command
+line are wrong."""
 
 import json
 import sys
@@ -22,14 +22,15 @@ config_option = click.option(
     "-c", "--config", type=click.Path(path_type=Path), default=DEFAULT_CONFIG,
     envvar="SEKISHO_CONFIG", show_default=True, help="The edge's sekisho.yml.",
 )  # fmt: skip
+THROUGH = ("allow", "bypass", "service")  # verdicts with which a request reaches its origin
 SIGNS = {"true": "✓", "false": "✗", "unknown": "?"}
 
 
 @examples(
     "sekisho policy explain https://wiki.example.com/ --email ada@example.com",
     "sekisho policy test cases.yml      # in your CI",
-    status="0 done; 1 a case came out otherwise; 2 the configuration, the cases or the command "
-    "line are wrong.",
+    status="0 done, whatever the answer; 1 a case came out otherwise, or (explain --exit-code) the "
+    "request isn't let through; 2 the configuration, the cases or the command line are wrong.",
 )
 @click.group(cls=Family)
 def policy() -> None:
@@ -49,6 +50,7 @@ def rehearsal(config: Path) -> "Rehearsal":
 
 @examples(
     "sekisho policy explain https://wiki.example.com/ --email ada@example.com --ip 10.1.2.3",
+    "sekisho policy explain https://wiki.example.com/ --exit-code",
     "sekisho policy explain https://wiki.example.com/ --json | jq .verdict",
 )
 @policy.command()
@@ -65,11 +67,16 @@ def rehearsal(config: Path) -> "Rehearsal":
 )
 @click.option("--ip", help="The client's address.")
 @click.option("--service-token", help="Name or id of the service token that was shown.")
+@click.option(
+    "--exit-code", is_flag=True,
+    help="Exit with 1 unless the request is let through (allow, bypass, service). Without it an "
+    "explained deny is 0.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def explain(
     config: Path, url: str, email: str | None, method: str | None, groups: tuple[str, ...],
     amr: tuple[str, ...], claims: tuple[str, ...], ip: str | None, service_token: str | None,
-    as_json: bool,
+    exit_code: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Show what is decided for URL: the application, each policy in order, each rule, and why.
 
@@ -101,6 +108,10 @@ def explain(
     else:
         for line in lines_of(told):
             click.echo(line)
+        if "note" in told:
+            click.echo(f"note: {told['note']}", err=True)
+    if exit_code and told["verdict"] not in THROUGH:
+        sys.exit(1)
 
 
 def claims_of(pairs: tuple[str, ...]) -> dict[str, list[str]]:
@@ -179,6 +190,9 @@ def test(config: Path, cases: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(results, ensure_ascii=False, indent=2))
     else:
+        for one in results:
+            if "note" in one:
+                click.echo(f"{one['place']}: note: {one['note']}", err=True)
         for one in failed:
             click.echo(
                 f"{one['place']}: {one['url']}: expected {one['expected']}, got {one['got']}",

@@ -15,7 +15,7 @@ from edge.config.hosts import Strings, host_tables
 from edge.config.identifiers import default_aud, default_id
 from edge.config.load import Loaded
 from edge.config.model import Application, Config, Route, RuleSet
-from edge.config.problem import Problem
+from edge.config.problem import Problem, did_you_mean, suggestions_bounded
 from edge.config.service import SCHEMES
 from edge.config.settings import settings_of
 from edge.config.tables import Built
@@ -98,7 +98,8 @@ def compile_snapshot(
         raise ConfigRefused(loaded.errors)
     config, objects, cache = loaded.config, objects or StoreObjects(), cache or FragmentCache()
     world = ConfigWorld(config, loaded.list_items, objects, keys)
-    loaded.store_warnings = store_warnings(config, world)
+    with suggestions_bounded():
+        loaded.store_warnings = store_warnings(config, world)
     names = identities(config, keys)
     fragments = cache.compile(config, world, names)
     strings = Strings()
@@ -227,9 +228,10 @@ def store_warnings(config: Config, world: ConfigWorld) -> list[Problem]:
     for route in config.routes:
         if route.tunnel is not None and route.tunnel not in world.tunnels:
             file, mark = route.place("tunnel")
+            near = did_you_mean(route.tunnel, world.tunnels)
             sentence = (
-                f"there is no tunnel “{route.tunnel}” yet: {route.hostname} answers 502 until "
-                f"`sekisho tunnel create` makes it"
+                f"there is no tunnel “{route.tunnel}” yet{near}: {route.hostname} answers 502 "
+                f"until `sekisho tunnel create` makes it"
             )
             found.append(Problem(file, *mark, sentence, "warning"))
     parts: list[RuleSet] = [*config.groups]
@@ -238,8 +240,10 @@ def store_warnings(config: Config, world: ConfigWorld) -> list[Problem]:
         for rule in part.rules:
             for kind, word in rule.criterion.references():
                 if kind == "service token" and world.service_token(word) is None:
+                    near = did_you_mean(word, world.service_tokens)
                     sentence = (
-                        f"there is no service token “{word}” yet: this rule is false until there is"
+                        f"there is no service token “{word}” yet{near}: this rule is false until "
+                        f"there is"
                     )
                     found.append(Problem(part.place()[0], *rule.at, sentence, "warning"))
     return sorted(found)

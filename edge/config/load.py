@@ -25,6 +25,13 @@ PLACEHOLDER = (
 )
 
 
+LIST_EXAMPLES = {  # keys at the top that people write as one value
+    "listen": '["0.0.0.0:443"]', "redirect": '["0.0.0.0:80"]', "plain": '["127.0.0.1:8080"]',
+    "tunnel_listen": '["0.0.0.0:8443"]', "proxy_protocol": '["0.0.0.0:443"]',
+    "trusted_proxies": '["10.0.0.0/24"]', "include": '["conf.d/*.yml"]',
+}  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class ParsedFile:
     """One file's part, or what could be saved of it. `names` are those it defines, in whatever
@@ -346,7 +353,9 @@ def translated(error: Mapping[str, Any], model: type[BaseModel], data: Map, file
     if kind in ("model_type", "model_attributes_type", "dict_type"):
         return Problem(file, *mark, "this must be a mapping of keys")
     if kind == "list_type":
-        return Problem(file, *mark, "this must be a list")
+        example = LIST_EXAMPLES.get(str(loc[0])) if len(loc) == 1 else None
+        like = "" if example is None else f", like {example}"
+        return Problem(file, *mark, f"this must be a list{like}")
     if kind == "too_short":
         return Problem(file, *mark, "there must be at least one rule here")
     if kind == "literal_error":

@@ -71,12 +71,22 @@ class Rehearsal:
             told = explain(self.snapshot, host, path, known)
         except ValueError as error:
             raise BadCase([f"{error}"]) from error
+        if (note := self.unnamed_token(facts)) is not None:
+            told["note"] = note
         app = told["application"]
         if app is not None and not self.snapshot.settings["applications"][app["aud"]]["fixed_aud"]:
             app["aud"] = app["id"] = (
                 None  # the installation's keys make them, and they are not here
             )
         return told
+
+    def unnamed_token(self, facts: Mapping[str, Any]) -> str | None:
+        """Return a sentence when no rule names the service token of these facts: mistyped, say."""
+        word = facts.get("service_token")
+        if word is None or self.world.service_token(str(word)) is not None:
+            return None
+        near = did_you_mean(str(word), self.world.service_tokens)
+        return f"no rule names a service token “{word}”{near}"
 
     def method(self, word: str | None) -> str | None:
         if word is None:
@@ -102,14 +112,16 @@ class Rehearsal:
         return host, path
 
     def run(self, case: Case) -> dict[str, Any]:
-        """Return {place, url, passed, expected, got}."""
+        """Return {place, url, passed, expected, got}, and a note where there is one."""
         told = self.explain(case.url, case.facts)
         verdict = told["verdict"] if told["host_known"] else "unknown-host"
         got = {"expect": verdict, "policy": told["policy_name"] or "", "reason": told["reason"]}
         shown = {key: got[key] for key in case.expect}
+        note = self.unnamed_token(case.facts)
         return {
             "place": case.place, "url": case.url, "passed": shown == case.expect,
             "expected": sentence(case.expect), "got": sentence(shown),
+            **({} if note is None else {"note": note}),
         }  # fmt: skip
 
 

@@ -82,7 +82,8 @@ def parse(text: bytes, complain: Complain) -> Map | None:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Mark(mark.line + 1, mark.column + 1) if mark else Mark(1, 1)
-        complain(place, f"this is not YAML: {error.problem or error.context}")
+        words = str(error.problem or error.context)
+        complain(place, f"this is not YAML: {words}{hint(words, decoded, place)}")
         return None
     if node is None:
         complain(Mark(1, 1), "the file is empty")
@@ -92,6 +93,31 @@ def parse(text: bytes, complain: Complain) -> Map | None:
         complain(mark_of(node), "a configuration file is a mapping of keys")
         return None
     return data
+
+
+# What YAML's own words mean most of the time
+HINTS = {
+    "mapping values are not allowed": "the indentation? Or a value with “: ” in it: quote it",
+    "did not find expected key": "the indentation? Keys of one mapping stand in one column",
+    "did not find expected '-' indicator": "the indentation? Items of one list stand in one column",
+    "could not find expected ':'": "a key without “: ” behind it, or the indentation",
+    "did not find expected ',' or": "a comma or a closing bracket is missing before here",
+    "did not find expected node content": "a value is missing, or quote it",
+    "did not find expected alphabetic or numeric": "quote a value that begins with * or &",
+    "found unexpected end of stream": "a quote isn't closed",
+    "found unknown escape character": "a backslash: write the value in single quotes",
+    "found character that cannot start": "quote a value that begins with @, ` or %",
+}
+
+
+def hint(words: str, text: str, place: Mark) -> str:
+    """Return what a person can do about what libyaml says, in brackets, or nothing."""
+    lines = text.splitlines()
+    line = lines[place.line - 1] if place.line <= len(lines) else ""
+    if "\t" in line[: place.column]:
+        return " (a tab: indent with spaces)"
+    found = next((hint for begin, hint in HINTS.items() if words.startswith(begin)), None)
+    return "" if found is None else f" ({found})"
 
 
 class TextLoader(yaml.CSafeLoader):  # type: ignore[misc]

@@ -1,6 +1,6 @@
 """What names in rules mean: the merged configuration, and the store's objects."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,6 +77,11 @@ class ConfigWorld:
 
     def list_named(self, kind: str, word: str) -> str | None:
         return self._lists.get((kind, word))
+
+    @property
+    def service_tokens(self) -> Collection[str]:
+        """Every name and id of a service token."""
+        return self._tokens.keys()
 
     def service_token(self, word: str) -> str | None:
         return self._tokens.get(word)

@@ -101,12 +101,26 @@ def test_tunnels_that_an_edge_knows(tmp_path: Path) -> None:
     ]
 
 
+def test_names_of_the_store_that_are_nearly_right(tmp_path: Path) -> None:
+    route = "  - {hostname: b.example.com, tunnel: ofice}\n"
+    text = GOOD.replace("applications:", route + "applications:", 1)
+    rule = "      - {name: R, decision: non_identity, include: [{service_token: %s}]}\n"
+    known = next(iter(OBJECTS.service_tokens.values()))[1]
+    text = text.replace("state_folder", rule % (known + "x") + "state_folder")
+    ran_before(tmp_path, text)
+    code, _, err = run("check", "-c", tmp_path / "sekisho.yml")
+    assert code == 0
+    assert "there is no tunnel “ofice” yet (did you mean “office”?): b.example.com" in err
+    assert f"there is no service token “{known}x” yet (did you mean “{known}”?): this rule" in err
+
+
 def test_tunnels_without_an_edge_are_said_to_be_unseen(tmp_path: Path) -> None:
     (tmp_path / "sekisho.yml").write_text(
         TUNNELS.replace("applications:", ROUTES + "applications:", 1)
     )
     code, _, err = run("check", "-c", tmp_path / "sekisho.yml")
     assert code == 0
+    assert err.count("no edge has run with this state folder (normal before the first start)") == 2
     assert [line.partition(" can't")[0] for line in tunnel_lines(err)] == [
         f"{LINES + 1}:39: warning: whether there is a tunnel “office”",
         f"{LINES + 2}:39: warning: whether there is a tunnel “nowhere”",
@@ -156,6 +170,19 @@ def test_init_keeps_what_is_there(tmp_path: Path) -> None:
     code, out, _ = run("init", "-c", path)
     assert (code, out.splitlines()[1].split()[0]) == (0, "kept")
     assert (key.read_bytes(), path.read_text()) == (before, GOOD)
+
+
+def test_init_says_that_an_auth_domain_was_ignored(tmp_path: Path) -> None:
+    path = tmp_path / "sekisho.yml"
+    path.write_text(GOOD)
+    code, _, err = run("init", "-c", path, "--auth-domain", "other.example.com")
+    assert code == 0
+    assert err == (
+        "--auth-domain other.example.com was ignored: the file is there and says "
+        "login.example.com\n"
+    )
+    assert run("init", "-c", path, "--auth-domain", "login.example.com")[2] == ""
+    assert run("init", "-c", path)[2] == "", "the default wasn't asked for"
 
 
 def test_init_on_a_broken_file_makes_no_key(tmp_path: Path) -> None:

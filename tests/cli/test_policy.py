@@ -72,7 +72,7 @@ def test_explain_shows_each_policy_each_rule_and_the_decision(config: Path) -> N
     (("--claim", "role=boss", "--claim", "role=x", "--ip", "10.0.0.1", "--amr", "mfa", "--email", "x@y.z"),
      "→ allow by policy “Staff” (policy-allowed)"),
     (("--service-token", "Robot"), "→ service by policy “Robots” (policy-service-admitted)"),
-    (("--service-token", "Other"), "→ deny (policy-no-match)"),
+    (("--service-token", "Other"), "→ deny (policy-no-match)"),  # and it is said: below
     ((*ADA, "--amr", "sms"), "→ deny (policy-no-match)"),
 ], ids=["nobody", "deny", "unknown", "claims", "token", "another token", "excluded"])  # fmt: skip
 def test_explain_decides_as_the_edge_does(words: tuple[str, ...], last: str, config: Path) -> None:
@@ -91,6 +91,31 @@ def test_explain_hosts_and_routes(config: Path) -> None:
     ]
     _, out, _ = run("explain", "-c", config, "login.example.com/x")
     assert out.splitlines()[1] == "route        login.example.com → sign-in"
+
+
+@pytest.mark.parametrize(("words", "status"), [
+    ((), 1), (("--email", "eve@example.com"), 1), (("--email", "ada@example.com"), 1),
+    ((*ADA, "--claim", "role=boss"), 0), (("--service-token", "Robot"), 0),
+], ids=["login", "deny", "unavailable", "allow", "service"])  # fmt: skip
+def test_exit_code_tells_whether_the_request_is_let_through(
+    words: tuple[str, ...], status: int, config: Path
+) -> None:
+    assert run("explain", "-c", config, URL, *words)[0] == 0, "the answer was given"
+    assert run("explain", "-c", config, URL, *words, "--exit-code")[0] == status
+    assert run("explain", "-c", config, URL, *words, "--exit-code", "--json")[0] == status
+
+
+def test_a_service_token_that_no_rule_names_is_said(config: Path) -> None:
+    near = "no rule names a service token “Robto” (did you mean “Robot”?)"
+    _, out, err = run("explain", "-c", config, URL, "--service-token", "Robto")
+    assert (out.splitlines()[-1], err) == ("→ deny (policy-no-match)", f"note: {near}\n")
+    _, out, _ = run("explain", "-c", config, URL, "--service-token", "Robto", "--json")
+    assert json.loads(out)["note"] == near
+    cases = config.parent / "cases.yml"
+    cases.write_text("cases:\n  - {url: a.example.com, service_token: Robto, expect: deny}\n")
+    assert run("test", "-c", config, cases) == (
+        0, "1 of 1 cases as expected\n", f"{cases}:2: note: {near}\n",
+    )
 
 
 def test_explain_as_json(config: Path) -> None:
@@ -170,7 +195,9 @@ def test_a_case_that_comes_out_otherwise_ends_in_one(config: Path) -> None:
 @pytest.mark.parametrize(("text", "lines"), [
     ("", ["1:1: the file is empty"]),
     ("case: []\n", ["1:1: “cases” is missing: a list of cases"]),
-    ("cases: [\n", ["2:1: this is not YAML: did not find expected node content"]),
+    ("cases: [\n", [
+        "2:1: this is not YAML: did not find expected node content (a value is missing, or quote it)",
+    ]),
     ("cases: [a, {url: x, expct: y}, {url: x, expect: alow}]\n", [
         "1:9: a case is a mapping with url and expect", "1:12: “expect” is missing",
         "1:21: there is no key “expct” here (did you mean “expect”?)",

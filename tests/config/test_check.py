@@ -52,8 +52,36 @@ ERRORS: list[tuple[str, str, list[str]]] = [
     # -- YAML itself
     ("empty", "", ["1:1: the file is empty"]),
     ("a list", "- a\n", ["1:1: a configuration file is a mapping of keys"]),
-    ("broken", "a: [1,\nb: 2\n", ["3:1: this is not YAML: did not find expected ',' or ']'"]),
-    ("tab", "a:\n\t- b\n", ["2:1: this is not YAML: found character that cannot start any token"]),
+    ("broken", "a: [1,\nb: 2\n", [
+        "3:1: this is not YAML: did not find expected ',' or ']' (a comma or a closing bracket is "
+        "missing before here)",
+    ]),
+    ("tab", "a:\n\t- b\n", [
+        "2:1: this is not YAML: found character that cannot start any token (a tab: indent with "
+        "spaces)",
+    ]),
+    ("at sign", "a: @b\n", [
+        "1:4: this is not YAML: found character that cannot start any token (quote a value that "
+        "begins with @, ` or %)",
+    ]),
+    ("star", "a: *.example.com\n", [
+        "1:5: this is not YAML: did not find expected alphabetic or numeric character (quote a "
+        "value that begins with * or &)",
+    ]),
+    ("indentation", "a:\n  b: 1\n c: 2\n", [
+        "3:2: this is not YAML: did not find expected key (the indentation? Keys of one mapping "
+        "stand in one column)",
+    ]),
+    ("colon", "a: b: c\n", [
+        "1:5: this is not YAML: mapping values are not allowed in this context (the indentation? "
+        "Or a value with “: ” in it: quote it)",
+    ]),
+    ("one address for a list", BASE + "listen: 443\n", [
+        f"{LINES + 1}:9: this must be a list, like [\"0.0.0.0:443\"]",
+    ]),
+    ("a mapping for a list", BASE + "include: {a: b}\n", [
+        f"{LINES + 1}:10: this must be a list, like [\"conf.d/*.yml\"]",
+    ]),
     ("control byte", "auth_domain: a\x01b\n", [
         "1:15: a control character; YAML does not allow it here",
     ]),

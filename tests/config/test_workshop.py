@@ -65,7 +65,8 @@ def test_every_error_of_every_file_has_its_file(folder: Path) -> None:
         "conf.d/a.yml:5:47: there is no criterion “emial” (did you mean “email”?)",
         "conf.d/b.yml:1:1: there is no key “qqq” here",
         "conf.d/b.yml:2:1: there is no key “includes” here",
-        "conf.d/c.yml:2:1: this is not YAML: did not find expected node content",
+        "conf.d/c.yml:2:1: this is not YAML: did not find expected node content (a value is "
+        "missing, or quote it)",
     ]
 
 

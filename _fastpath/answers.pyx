@@ -2,11 +2,12 @@
 
 from libc.string cimport memset
 
+from _fastpath.clearing cimport CLEARED_LIFE, clearings
 from _fastpath.cookie cimport cookie_find
 from _fastpath.errors cimport *
 from _fastpath.exchange cimport STEP_ANSWER, Exchange
 from _fastpath.head cimport *
-from _fastpath.slice cimport Slice, of_bytes, slice_bytes, slice_of
+from _fastpath.slice cimport Slice, of_bytes, slice_bytes
 from _fastpath.snapshot cimport APP_SERVICE_401, App
 
 import base64
@@ -19,6 +20,10 @@ from urllib.parse import quote
 
 ACCESS_PATH = b"/cdn-cgi/access/"             # of control, on every host
 cdef bytes NO_STORE = b"Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
+# On an application's host. The prefix keeps a sibling site from planting them: START binds a sign-in to the browser that
+# began it (K08), CLEARED says that this browser was told a moment ago to drop what is not from us.
+cdef bytes START = b"__Host-CF_AppSession"
+cdef bytes CLEARED = b"__Host-CF_Cleared"
 NONCE_BYTES = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
 
 
@@ -72,7 +77,7 @@ cdef int answer_login(Exchange x, Head* h) except -1:
     """Nobody is signed in: send a browser to the sign-in page, tell a program where it is."""
     cdef const App* app = x.place.app
     cdef bytes host = slice_bytes(x.cp.host)
-    cdef bytes nonce = start_nonce(x, h)
+    cdef bytes nonce = start_nonce(h)
     cdef bytes digest, login
     if nonce is None:
         nonce = base64.urlsafe_b64encode(os.urandom(16)).rstrip(b"=")
@@ -82,11 +87,17 @@ cdef int answer_login(Exchange x, Head* h) except -1:
         x.live.scheme, x.live.auth_domain, x.live.suffix, ACCESS_PATH, host, slice_bytes(app.aud),
         quote(target, safe="/").encode(), digest)
     # A program's page gets it, too: when it follows login_url, only this lets the browser come back signed in (K08).
-    cookies = clear_cookies(x, app) + (
-        b"Set-Cookie: CF_AppSession=" + nonce + b"; Path=/; Max-Age=86400; Secure; HttpOnly; SameSite=Lax\r\n")
+    cookies = clear_cookies(x, h, app) + set_cookie(START, nonce, 86400)
     if x.reason == 0:
         x.reason = R_LOGIN_NEEDED
     if x.navigation and not (app.flags & APP_SERVICE_401 and h.count[<int>F_SEC_FETCH_MODE] == 0):
+        if x.forged_cookie:
+            if carries(h, CLEARED):
+                # It did not go away, and signing in again would lead here again: a page ends the loop.
+                answer(x, x.reason)
+                x.fields += cookies
+                return STEP_ANSWER
+            cookies += set_cookie(CLEARED, b"1", CLEARED_LIFE)
         x.status = 302
         x.fields = NO_STORE + cookies + b"Location: " + login + b"\r\nVary: Accept, Cookie\r\n"
         x.body = b""
@@ -101,31 +112,41 @@ cdef int answer_login(Exchange x, Head* h) except -1:
     return STEP_ANSWER
 
 
-cdef bytes clear_cookies(Exchange x, const App* app):
-    """A stale or doubtful session cookie is cleared, the host's own form and the parent domain's (K01, K12)."""
+cdef bytes set_cookie(bytes name, bytes value, int life):
+    return b"Set-Cookie: %s=%s; Path=/; Max-Age=%d; Secure; HttpOnly; SameSite=Lax\r\n" % (name, value, life)
+
+
+cdef bytes clear_cookies(Exchange x, Head* h, const App* app):
+    """A stale session cookie is cleared; a doubtful one wherever a sibling site may have planted it (K01, K12)."""
     cdef bytes name = slice_bytes(app.cookie)
     if x.reason in (0, R_SESSION_MISSING):
         return b""
-    line = b"Set-Cookie: %s=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax\r\n" % name
-    if x.forged_cookie:
-        parent = slice_bytes(x.cp.host).partition(b".")[2]
-        if b"." in parent:
-            line += b"Set-Cookie: %s=; Domain=%s; Path=/; Max-Age=0; Secure; HttpOnly\r\n" % (name, parent)
-    return line
+    if not x.forged_cookie:
+        return set_cookie(name, b"", 0)
+    return b"".join([b"Set-Cookie: %s\r\n" % line
+                     for line in clearings(name, slice_bytes(x.cp.host), slice_bytes(h.path))])
 
 
-cdef bytes start_nonce(Exchange x, Head* h):
-    """The browser's CF_AppSession, when it has exactly one that is well formed."""
+cdef bytes only_cookie(Head* h, bytes name):
+    """The value of the browser's one cookie of this name; None when it has none, or more than one."""
     cdef Slice found
     cdef int i, n = 0
-    cdef bytes name = b"CF_AppSession"
     cdef bytes value = None
     for i in range(h.n_fields):
         if h.fields[i].id == F_COOKIE:
-            found = slice_of(NULL, 0)
             n += cookie_find(h.fields[i].value, of_bytes(name), &found)
-            if found.len == 22:
+            if found.ptr != NULL:
                 value = slice_bytes(found)
-    if n == 1 and value is not None and all(c in NONCE_BYTES for c in value):
+    return value if n == 1 else None
+
+
+cdef bint carries(Head* h, bytes name):
+    return only_cookie(h, name) is not None
+
+
+cdef bytes start_nonce(Head* h):
+    """The browser's start nonce, when it has exactly one that is well formed."""
+    cdef bytes value = only_cookie(h, START)
+    if value is not None and len(value) == 22 and all(c in NONCE_BYTES for c in value):
         return value
     return None

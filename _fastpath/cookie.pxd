@@ -11,3 +11,5 @@ cdef int cookie_find(Slice header_value, Slice name, Slice* value) noexcept nogi
 cdef size_t cookie_strip(Slice header_value, uint8_t* out, int* dropped) noexcept nogil
     # The Cookie header without ours, in out, which has room for header_value.len; 0: nothing is left, send no
     # Cookie field. What a laxer origin might read as one of ours goes too.
+cdef bint cookie_sets_ours(Slice set_cookie) noexcept nogil
+    # An origin's Set-Cookie value that would plant one of ours (K05), read as generously as stripping reads.

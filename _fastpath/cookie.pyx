@@ -58,7 +58,7 @@ cdef bint starts(const uint8_t* p, size_t n, const char* text, size_t size, bint
 
 
 cdef bint is_ours(const uint8_t* p, size_t n) noexcept nogil:
-    """True when some reader could take this pair for CF_Authorization*, CF_AppSession, CF_Binding, __Host-sekisho*."""
+    """True when some reader could take this pair for CF_Authorization*, __Host-CF_* or another of Cloudflare's names."""
     cdef const uint8_t* equals
     while n > 0 and is_noise(p[0]):
         p += 1
@@ -68,8 +68,15 @@ cdef bint is_ours(const uint8_t* p, size_t n) noexcept nogil:
         n = <size_t>(equals - p)
     while n > 0 and is_noise(p[n - 1]):
         n -= 1
+    if n < 10:                           # the shortest of them
+        return False
     return (starts(p, n, b"cf_authorization", 16, False) or starts(p, n, b"cf_appsession", 13, True)
-            or starts(p, n, b"cf_binding", 10, True) or starts(p, n, b"__host-sekisho", 14, False))
+            or starts(p, n, b"cf_binding", 10, True) or starts(p, n, b"cf_session", 10, True)
+            or starts(p, n, b"__host-cf_", 10, False))
+
+
+cdef bint cookie_sets_ours(Slice set_cookie) noexcept nogil:
+    return is_ours(set_cookie.ptr, pair_end(set_cookie.ptr, set_cookie.len)) if set_cookie.len else False
 
 
 cdef size_t cookie_strip(Slice header_value, uint8_t* out, int* dropped) noexcept nogil:

@@ -257,6 +257,8 @@ cdef int authenticate(Exchange x, Head* h) except -1:
             return reason             # 503: the session may be good, nobody has looked yet
     if x.token is None:
         x.reason = reason
+        # A cookie with what we never wrote, or not for this application: planted, or left over from another edge.
+        x.forged_cookie = n > 0 and R_TOKEN_MALFORMED <= reason <= R_TOKEN_CLAIMS
         return 0
     reason = x.cp.revocations.check(x.token)
     if reason:

@@ -1,11 +1,11 @@
 """Heads that go on, written anew from what was parsed: which fields are the edge's own, each hop's, or the origin's."""
 
 from _fastpath.checkpoint cimport Checkpoint
-from _fastpath.cookie cimport cookie_strip
+from _fastpath.cookie cimport cookie_sets_ours, cookie_strip
 from _fastpath.exchange cimport Exchange
 from _fastpath.head cimport *
 from _fastpath.out cimport Out, put, put_bytes, put_number, put_safe, put_slice
-from _fastpath.slice cimport Slice, lower, of_bytes
+from _fastpath.slice cimport Slice, of_bytes
 from _fastpath.snapshot cimport APP_PASS_COOKIE
 
 
@@ -122,7 +122,7 @@ cdef int response_head(
                 put_slice(out, f.value)
                 put(out, b"\r\n", 2)
             continue
-        if f.id == F_SET_COOKIE and not control and sets_ours(f.value):
+        if f.id == F_SET_COOKIE and not control and cookie_sets_ours(f.value):
             x.record.dropped += 1
             continue
         put_slice(out, f.name)
@@ -169,25 +169,3 @@ cdef inline bint drops_response(int field) noexcept nogil:
             or field == F_ALT_SVC or field == F_OWNED or field == F_CF_ACCESS_TOKEN
             or field == F_CF_ACCESS_CLIENT_ID or field == F_CF_ACCESS_CLIENT_SECRET
             or field == F_STRICT_TRANSPORT_SECURITY)
-
-
-cdef bint sets_ours(Slice value) noexcept nogil:
-    """A Set-Cookie of an origin that would plant one of our cookies (K05)."""
-    cdef size_t n = 0
-    while n < value.len and (value.ptr[n] == b" " or value.ptr[n] == b"\t"):
-        n += 1
-    value.ptr += n
-    value.len -= n
-    return (starts(value, b"CF_Authorization", 16) or starts(value, b"CF_AppSession", 13)
-            or starts(value, b"CF_Binding", 10) or starts(value, b"CF_Session", 10) or starts(value, b"CF_Device", 9)
-            or starts(value, b"__Host-sekisho", 14))
-
-
-cdef inline bint starts(Slice s, const char* text, size_t n) noexcept nogil:
-    cdef size_t i
-    if s.len < n:
-        return False
-    for i in range(n):
-        if lower(s.ptr[i]) != lower(<uint8_t>text[i]):
-            return False
-    return True

@@ -66,7 +66,7 @@ class Cast:
         """Return a browser's request head of about 1 KB, the session cookie in it."""
         host = f"{name}.sekisho.localhost"
         cookie = self.visitor.cookies(host)
-        token = re.sub(r"CF_AppSession=[^;]*;? ?", "", cookie)
+        token = re.sub(r"__Host-CF_AppSession=[^;]*;? ?", "", cookie)
         return {
             "Host": host, "Cookie": token,
             "User-Agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/156.0 Safari",

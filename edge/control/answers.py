@@ -74,11 +74,16 @@ def set_cookie(answer: Response, line: str) -> None:
     answer.headers.append("set-cookie", line)
 
 
+def clear_everywhere(answer: Response, visit: Visit, name: str) -> None:
+    """Clear a cookie wherever a sibling site may have planted it (K01)."""
+    for line in cookies.clear_everywhere(name, visit.host, visit.path):
+        set_cookie(answer, line)
+
+
 def clear_tossed(answer: Response, visit: Visit, name: str) -> None:
-    """Clear a cookie that came twice, wherever it was planted (K01)."""
+    """Clear a cookie that came twice."""
     if visit.tossed(name):
-        for line in cookies.clear_everywhere(name, visit.host):
-            set_cookie(answer, line)
+        clear_everywhere(answer, visit, name)
 
 
 def _finish(answer: Response, visit: Visit, form_action: str) -> Response:

@@ -38,7 +38,6 @@ class ApplicationHost:
             parameters["switch"] = "1"
         path = f"/cdn-cgi/access/login/{visit.host}?{urlencode(parameters).replace('+', '%20')}"
         answer = redirect(visit, visit.world.url(visit.world.auth_domain, path), status=302)
-        clear_tossed(answer, visit, cookies.START)
         if fresh:
             set_cookie(answer, cookies.write(cookies.START, nonce, max_age=START_LIFE))
         return answer
@@ -69,9 +68,7 @@ class ApplicationHost:
                 aud=request.headers.get("cf-sekisho-aud", ""),
             )
             again = safe_redirect(query.get("redirect_url", "/"))
-            answer = problem(visit, 403, "code-refused", again=again)
-            clear_tossed(answer, visit, cookies.START)
-            return answer
+            return problem(visit, 403, "code-refused", again=again)
         application = redeemed.application
         answer = redirect(visit, redeemed.redirect, status=302)
         clear_tossed(answer, visit, application.cookie)

@@ -4,9 +4,14 @@ confuses."""
 import re
 from collections.abc import Iterable
 
+from _fastpath.clearing import clearings
+
+# A browser takes a __Host- cookie from the host itself only: no sibling site can plant one.
+# CF_Authorization has Cloudflare's name, so on the auth domain it counts beside SESSION alone.
 GLOBAL = "CF_Authorization"  # on the auth domain: the global session
-START = "CF_AppSession"  # on an application's host: the start nonce of a sign-in
-DEVICE = "CF_Device"  # on the auth domain: this browser has signed in before
+SESSION = "__Host-CF_Session"  # on the auth domain: that this very browser got it from us
+START = "__Host-CF_AppSession"  # on an application's host: the start nonce of a sign-in
+DEVICE = "__Host-CF_Device"  # on the auth domain: this browser has signed in before
 FLOW = "__Host-CF_Flow"  # on the auth domain: the browser that a sign-in is bound to
 
 _VALUE = re.compile(rb"[!#-+\--:<-\[\]-~]*")  # RFC 6265 cookie-octet, no quotes
@@ -44,11 +49,8 @@ def clear(name: str) -> str:
     return write(name, "", max_age=0)
 
 
-def clear_everywhere(name: str, host: str) -> list[str]:
-    """Return what clears the host's own cookie and those that a parent domain may have planted."""
-    lines = [clear(name)]
-    labels = host.split(".")
-    for start in range(len(labels) - 1):
-        domain = ".".join(labels[start:])
-        lines.append(f"{name}=; Path=/; Domain={domain}; Secure; HttpOnly; SameSite=Lax; Max-Age=0")
-    return lines
+def clear_everywhere(name: str, host: str, path: str) -> list[str]:
+    """Return what clears the host's own cookie and those that a sibling site may have planted, for
+    every path and parent domain from which a browser sends one here."""
+    found: list[bytes] = clearings(name.encode(), host.encode(), path.encode())
+    return [line.decode() for line in found]

@@ -22,7 +22,7 @@ class Everywhere:
     async def landing(self, request: Request) -> Response:
         """Say who is signed in, on the auth domain's front page."""
         visit = visit_of(request, self._desk.world())
-        current = await self._desk.sessions.current(visit.world, visit.cookie(cookies.GLOBAL))
+        current = await self._of_browser(visit)
         return page(
             visit,
             "landing.html",
@@ -81,9 +81,14 @@ class Everywhere:
             },
         )
 
+    async def _of_browser(self, visit: Visit) -> Current | None:
+        return await self._desk.sessions.of_browser(
+            visit.world, visit.cookie(cookies.GLOBAL), visit.cookie(cookies.SESSION)
+        )
+
     async def _signed_in(self, visit: Visit) -> list[tuple[Current, dict[str, Any]]]:
         if visit.on_auth_domain:
-            current = await self._desk.sessions.current(visit.world, visit.cookie(cookies.GLOBAL))
+            current = await self._of_browser(visit)
             return [(current, {})] if current is not None else []
         found = await self._desk.sessions.at_application(visit.world, visit.host, visit.cookies)
         return [(current, claims) for _, claims, current in found]
@@ -146,6 +151,7 @@ class Everywhere:
         )
         if visit.on_auth_domain:
             names = [cookies.GLOBAL]
+            set_cookie(answer, cookies.clear(cookies.SESSION))
         else:
             names = [application.cookie for application in visit.world.at(visit.host)]
         for name in names:

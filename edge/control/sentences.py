@@ -30,6 +30,14 @@ SIGN_IN = Sentence(
     _("Please sign in again"),
     _("Your session here has ended. Go back to the application and sign in once more."),
 )
+PLANTED = Sentence(
+    _("Another site interferes with your sign-in"),
+    _(
+        "Your browser keeps sending a sign-in cookie that isn't from here. Delete the cookies of "
+        "this address and of the addresses above it, then open it again. If it comes back, tell "
+        "whoever runs the application, with the request number below."
+    ),
+)
 TUNNEL = Sentence(
     _("The application is out of reach"),
     _(
@@ -163,6 +171,14 @@ _BY_SENTENCE: tuple[tuple[Sentence, tuple[str, ...]], ...] = (
             "session-expired",
             "session-revoked",
             "session-outdated",
+            "login-needed",
+            "code-refused",
+            "sign-in-again",
+        ),
+    ),
+    (
+        PLANTED,  # shown only when it was cleared and came back
+        (
             "session-duplicate",
             "token-malformed",
             "token-algorithm",
@@ -173,9 +189,6 @@ _BY_SENTENCE: tuple[tuple[Sentence, tuple[str, ...]], ...] = (
             "token-type",
             "token-not-yet-valid",
             "token-claims",
-            "login-needed",
-            "code-refused",
-            "sign-in-again",
         ),
     ),
     (

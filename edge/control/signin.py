@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from edge.control import cookies
-from edge.control.answers import clear_tossed, page, problem, redirect, set_cookie
+from edge.control.answers import clear_everywhere, clear_tossed, page, problem, redirect, set_cookie
 from edge.control.letters import pin_letter
 from edge.control.visit import (
     Visit,
@@ -61,7 +61,9 @@ class SignIn:
             return problem(visit, 404, "application-unknown")
         switch = query.get("switch") == "1"
         if not switch:
-            current = await self._desk.sessions.current(visit.world, visit.cookie(cookies.GLOBAL))
+            current = await self._desk.sessions.of_browser(
+                visit.world, visit.cookie(cookies.GLOBAL), visit.cookie(cookies.SESSION)
+            )
             if current is not None:
                 answer = await self._lead_on(visit, aim, current)
                 if answer is not None:
@@ -104,9 +106,8 @@ class SignIn:
         if (
             visit.cookies.get(cookies.GLOBAL) and not keep
         ):  # it did not hold, or this page would not show
-            clear_tossed(answer, visit, cookies.GLOBAL)
-            if not visit.tossed(cookies.GLOBAL):
-                set_cookie(answer, cookies.clear(cookies.GLOBAL))
+            clear_everywhere(answer, visit, cookies.GLOBAL)
+            set_cookie(answer, cookies.clear(cookies.SESSION))
         return answer
 
     async def choose(self, request: Request) -> Response:
@@ -363,14 +364,11 @@ class SignIn:
         if answer is None:  # this way isn't one that the application takes: offer those
             answer = redirect(visit, login_path(aim))
         clear_tossed(answer, visit, cookies.GLOBAL)
-        set_cookie(
-            answer,
-            cookies.write(
-                cookies.GLOBAL,
-                desk.sessions.global_token(visit.world, current),
-                max_age=visit.world.global_session,
-            ),
-        )
+        for name, value in (
+            (cookies.GLOBAL, desk.sessions.global_token(visit.world, current)),
+            (cookies.SESSION, desk.sessions.companion(current)),
+        ):
+            set_cookie(answer, cookies.write(name, value, max_age=visit.world.global_session))
         set_cookie(answer, cookies.clear(cookies.FLOW))
         return answer
 

@@ -31,6 +31,7 @@ class BadInput(Exception):
 class Visit:
     world: World
     host: str  # lower case, without port
+    path: str  # as it was asked for, without query
     address: str  # the client's, as the worker saw it
     request_id: str
     language: str
@@ -71,6 +72,7 @@ def visit_of(request: Request, world: World) -> Visit:
     return Visit(
         world=world,
         host=host.lower().rstrip("."),
+        path=request.scope["raw_path"].decode("latin-1").partition("?")[0],
         address=headers.get("cf-connecting-ip", ""),
         request_id=headers.get("cf-ray", ""),
         language=negotiate(headers.get("accept-language", "")),

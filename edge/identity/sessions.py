@@ -116,8 +116,23 @@ class Sessions:
     def global_token(self, world: World, current: Current) -> str:
         return self._tokens.organisation(world, current.session, current.account)
 
+    def companion(self, current: Current) -> str:
+        return self._tokens.companion(current.session.id)
+
+    async def of_browser(
+        self, world: World, token: str | None, companion: str | None
+    ) -> Current | None:
+        """Return whose global session this browser has; None without the proof that it got it from
+        us: a sibling site can plant its own person's token, not what goes beside it."""
+        current = await self.current(world, token)
+        if current is None or companion is None:
+            return None
+        return current if hmac.compare_digest(companion, self.companion(current)) else None
+
     async def current(self, world: World, token: str | None) -> Current | None:
-        """Return whose global session this token is, or None when it doesn't hold now."""
+        """Return whose global session this token is, or None when it doesn't hold now.
+
+        Enough for ending it, whoever planted it (K07); `of_browser` says who somebody is."""
         if not token:
             return None
         claims = self._tokens.read(world, token, kind="org", aud=world.auth_aud)

@@ -3,6 +3,9 @@
 An application token carries the facts that its application's policies name, at most 2 KiB of them;
 the kinds that are left out are named in `partial`, and the worker asks for those."""
 
+import base64
+import hashlib
+import hmac
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -105,6 +108,12 @@ class Tokens:
                 "sekisho": {"sid": session.id, "epoch": account.epoch},
             }
         )
+
+    def companion(self, nonce: str) -> str:
+        """Return what a browser that got the global token of this nonce from us holds beside it."""
+        key = self._keys.secret("form")
+        digest = hmac.new(key, b"session\0" + nonce.encode(), hashlib.sha256).digest()
+        return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
     def read(self, world: World, token: str, *, kind: str, aud: str) -> dict[str, Any] | None:
         """Return the claims of a token of ours of this kind and audience that holds now, else

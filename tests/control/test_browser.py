@@ -103,7 +103,7 @@ async def test_sign_in_by_keyboard(
         kept = {(c["name"], c["domain"]): c for c in await context.cookies()}
         session = kept["CF_Authorization", "wiki.sekisho.localhost"]
         assert session["httpOnly"] and session["secure"] and session["sameSite"] == "Lax"
-        assert kept["CF_Device", "login.sekisho.localhost"]["sameSite"] == "Strict"
+        assert kept["__Host-CF_Device", "login.sekisho.localhost"]["sameSite"] == "Strict"
         assert ("__Host-CF_Flow", "login.sekisho.localhost") not in kept
 
         await page.goto(f"{wiki}/cdn-cgi/access/logout")  # a typed address ends it at once

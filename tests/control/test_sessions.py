@@ -40,6 +40,8 @@ async def test_k01_two_cookies_of_one_name(place: Place) -> None:
     cleared = [line for line in browser.set_cookies if line.startswith("CF_Authorization=;")]
     assert any("Domain" not in line for line in cleared)
     assert any("Domain=example.com" in line for line in cleared)
+    scoped = [line for line in cleared if "Path=/cdn-cgi/access/login;" in line]
+    assert any("Domain=example.com" in line for line in scoped)
     identity = await browser.get(
         WIKI + "/cdn-cgi/access/get-identity", cookie="CF_Authorization=a; CF_Authorization=b"
     )
@@ -87,7 +89,8 @@ async def test_k04_cookies_of_ours(place: Place) -> None:
     browser._keep = keep  # type: ignore[method-assign]
     await place.sign_in(browser)
     names = {line.partition("=")[0] for line in seen}
-    assert names == {"CF_AppSession", "__Host-CF_Flow", "CF_Authorization", "CF_Device"}
+    ours = ("AppSession", "Flow", "Session", "Device")
+    assert names == {"CF_Authorization", *(f"__Host-CF_{name}" for name in ours)}
     for line in seen:
         assert len(line) < 4096
         assert "Domain" not in line
@@ -95,9 +98,7 @@ async def test_k04_cookies_of_ours(place: Place) -> None:
             assert attribute in line.split("; ")
         assert re.search(r"SameSite=(Lax|Strict)", line)
         name = line.partition("=")[0]
-        assert name in ("CF_AppSession", "CF_Authorization", "CF_Device") or name.startswith(
-            "__Host-"
-        )
+        assert name == "CF_Authorization" or name.startswith("__Host-")
 
 
 async def test_k07_fixation(place: Place) -> None:
@@ -121,6 +122,27 @@ async def test_k07_fixation(place: Place) -> None:
     assert answer.status == 401
 
 
+async def test_k07_a_planted_session_is_nobodys(place: Place) -> None:
+    """K07: somebody else's global token alone, or beside another session's proof, signs nobody in."""
+    attacker, other = await signed_in(place), await signed_in(place)
+    planted = attacker.jar[AUTH]["CF_Authorization"]
+    proof = other.jar[AUTH]["__Host-CF_Session"]
+    assert proof != attacker.jar[AUTH]["__Host-CF_Session"]
+    for beside in ({}, {"__Host-CF_Session": proof}, {"__Host-CF_Session": ""}):
+        victim = place.browser()
+        victim.jar[AUTH] = {"CF_Authorization": planted, **beside}
+        assert "ann@example.com" not in (await victim.get(LOGIN + "/")).text
+        identity = await victim.get(LOGIN + "/cdn-cgi/access/get-identity")
+        assert identity.status == 401
+        page = await victim.open_application(WIKI + "/")
+        assert page.status == 200 and "Sign in to Wiki" in page.text
+        assert "CF_Authorization" not in victim.jar[AUTH]
+    page = await attacker.open_application(
+        WIKI + "/"
+    )  # the attacker's own browser goes straight on
+    assert page.url == WIKI + "/"
+
+
 async def test_k08_login_csrf(place: Place) -> None:
     """K08: a hand-off code that another browser began signs nobody in, and is used up."""
     attacker, victim = place.browser(), place.browser()
@@ -130,7 +152,7 @@ async def test_k08_login_csrf(place: Place) -> None:
     page = await attacker.submit(
         page, "code", code=place.inbox.code_for("ann@example.com"), follow=False
     )
-    for start in ({}, {"CF_AppSession": "A" * 22}):
+    for start in ({}, {"__Host-CF_AppSession": "A" * 22}):
         victim.jar["wiki.example.com"] = dict(start)
         answer = await victim.get(page.location)
         assert answer.status == 403 and "code-refused" in answer.text

@@ -73,7 +73,8 @@ def test_k03_no_rfc_2109() -> None:
         (b"a=1; CF_Authorization=x", b"a=1", 1),
         (b"CF_Authorization=x", b"", 1),
         (b"CF_Authorization_0123456789ab=x; CF_Authorization=y; a=1", b"a=1", 2),
-        (b"CF_AppSession=x; CF_Binding=y; __Host-sekisho-device=z; a=1", b"a=1", 3),
+        (b"CF_AppSession=x; CF_Binding=y; __Host-CF_Device=z; CF_Session=s; a=1", b"a=1", 4),
+        (b"__Host-CF_AppSession=x; =__host-cf_Flow=y; __Host-CF_Cleared=1; a=1", b"a=1", 3),
         (b"a=1;CF_Binding=y;b=2", b"a=1;b=2", 1),
         (b"a=1;;  ; b=2;", b"a=1; b=2", 0),
         (
@@ -109,8 +110,8 @@ PIECES = st.lists(
             b'"',
             b"\xff",
             b"cf_binding",
-            b"__Host-sekisho",
-            b"CF_AppSession=1",
+            b"__Host-CF_",
+            b"__Host-CF_AppSession=1",
             b"$Version=1",
             b",",
         ]

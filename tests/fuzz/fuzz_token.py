@@ -114,7 +114,7 @@ def cookies(header: bytes) -> None:
     left, dropped = strip_cookies(header)
     assert len(left) <= len(header) and dropped >= 0
     assert strip_cookies(left) == (left, 0)
-    for name in (b"CF_Authorization", b"CF_AppSession", b"CF_Binding"):
+    for name in (b"CF_Authorization", b"__Host-CF_AppSession", b"CF_Binding"):
         assert find_cookie(left, name)[0] == 0
         count, value = find_cookie(header, name)
         assert count <= dropped and value in header

@@ -8,13 +8,14 @@ ROOT = Path(__file__).parents[2]
 HEAD = """# Limits
 
 Every bound: its name, number, unit, and what happens when it is passed. Written from
-`_fastpath/limits.pxd`, and from the constants of sign-in and links, by
+`_fastpath/limits.pxd` and `clearing.pxd`, and from the constants of sign-in and links, by
 `python -m tests.kit.limits_document`; a test fails when they differ. Reasons are those of
 [reasons.md](reasons.md). Time-outs, and the bounds of a head, of its fields, of the target and of
 connections per address, can be set in the configuration ([configuration.md](configuration.md)):
 here stands what they are when it is silent. The rest is fixed.
 """
 
+CLEARING = (ROOT / "_fastpath/clearing.pxd").read_text(encoding="utf-8")
 # Heading -> files whose constants with a comment `unit; consequence` stand below it.
 PYTHON = {
     "Signing in": (
@@ -67,7 +68,7 @@ def python_rows() -> list[tuple[str, str, str]]:
 def document(source: str) -> str:
     """Return the text of docs/limits.md."""
     out = [HEAD]
-    for name, value, comment in [*rows(source), *python_rows()]:
+    for name, value, comment in [*rows(source), *rows(CLEARING), *python_rows()]:
         if not name:
             out.append(
                 f"\n## {comment}\n\n| name | value | unit | consequence |\n|---|---|---|---|\n"

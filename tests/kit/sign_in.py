@@ -147,9 +147,10 @@ class Browser:
         pair, *attributes = [part.strip() for part in line.split(";")]
         name, _, value = pair.partition("=")
         known = {a.partition("=")[0].lower(): a.partition("=")[2] for a in attributes}
-        if "domain" in known:
+        if "domain" in known or known.get("path") != "/":
+            assert known.get("max-age") == "0"
             return  # only ever used to clear what somebody planted
-        assert "secure" in known and known.get("path") == "/"
+        assert "secure" in known
         if known.get("max-age") == "0":
             self.jar[host].pop(name, None)
         else:

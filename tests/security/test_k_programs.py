@@ -95,7 +95,7 @@ def test_302_for_navigation_and_401_for_programs(checkpoint: Checkpoint, state: 
             assert (body["status"], body["title"], body["reason"]) == (401, "Unauthorized", state), name
             assert len(body["request_id"]) == 16
         # who follows login_url comes back only with this: sign-in is bound to the browser that began it (K08)
-        assert any(value.startswith("CF_AppSession=") for value in answer.all("set-cookie")), name
+        assert any(value.startswith("__Host-CF_AppSession=") for value in answer.all("set-cookie")), name
     assert not checkpoint.origin.requests
 
 
@@ -113,7 +113,7 @@ def test_a_page_that_follows_login_url_comes_back_signed_in(checkpoint: Checkpoi
     """`location = body.login_url` is what a page does with the 401: it must lead back to the address asked for."""
     visitor = checkpoint.fresh(A)
     if not known:
-        visitor.jar[A].pop("CF_AppSession", None)
+        visitor.jar[A].pop("__Host-CF_AppSession", None)
     visitor.jar[A].pop("CF_Authorization")
 
     async def follow() -> tuple[int, str]:

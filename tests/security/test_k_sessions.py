@@ -87,7 +87,7 @@ def test_k05_origin_sets_our_cookie(checkpoint: Checkpoint) -> None:
     checkpoint.clear()
     checkpoint.origin.answer = (
         b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nSet-Cookie: CF_Authorization=evil; Path=/\r\n"
-        b"Set-Cookie: CF_AppSession=evil\r\nSet-Cookie: theme=dark\r\n\r\n")
+        b"Set-Cookie: __Host-CF_AppSession=evil\r\nSet-Cookie: theme=dark\r\n\r\n")
     with checkpoint.client() as c:
         answer = c.send(request(f"Cookie: {checkpoint.cookie(A)}", host=A)).answer()
     assert answer.status == 200
@@ -95,11 +95,25 @@ def test_k05_origin_sets_our_cookie(checkpoint: Checkpoint) -> None:
     assert "theme=dark" in answer.all("set-cookie")
 
 
+@pytest.mark.parametrize("line", [
+    b"=CF_Authorization=evil; Path=/", b"= \tCF_Authorization=evil", b'"CF_Authorization"=evil', b"cf_authorization=evil",
+    b"__Host-CF_Flow=evil; Path=/; Secure", b"=__Host-CF_Session=evil", b"__host-cf_device=evil", b"CF_Binding=evil",
+    b"CF_Session=evil", b"CF_AppSession=evil", b"__Host-CF_AppSession=evil", b"CF_Authorization",
+])
+def test_k05_whatever_a_browser_could_read_as_our_name(checkpoint: Checkpoint, line: bytes) -> None:
+    """K05: a nameless cookie is sent back as its value alone, so `=NAME=value` is NAME; every name of ours is stripped."""
+    checkpoint.origin.answer = (
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nSet-Cookie: " + line + b"\r\nSet-Cookie: CF_Other=1\r\n\r\n")
+    with checkpoint.client() as c:
+        answer = c.send(request(host=OPEN)).answer()
+    assert answer.all("set-cookie") == ["CF_Other=1"]
+
+
 def test_k06_our_cookies_stay_here(checkpoint: Checkpoint) -> None:
     """K06: session and binding cookies never reach the origin; the application's own do."""
     cookie = checkpoint.cookie(A)
     checkpoint.clear()
-    assert status(checkpoint, f"Cookie: a=1; {cookie}; CF_AppSession=x; b=2") == 200
+    assert status(checkpoint, f"Cookie: a=1; {cookie}; __Host-CF_AppSession=x; b=2") == 200
     seen = checkpoint.origin.wait(1)[0]
     assert [c.strip() for v in seen.all("cookie") for c in v.split(";")] == ["a=1", "b=2"]
 

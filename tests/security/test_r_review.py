@@ -17,7 +17,7 @@ from tests.security.rows import OPEN, A, request
         ["Cookie: CF_Authorization=; x=y"],
         ["Cookie: CF_Authorization=", "Cookie: x=y"],
         ["Cf-Access-Token: "],
-        ["Cookie: CF_AppSession="],
+        ["Cookie: __Host-CF_AppSession="],
     ],
 )
 def test_an_empty_credential_is_nobodys(checkpoint: Checkpoint, fields: list[str]) -> None:

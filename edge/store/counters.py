@@ -24,12 +24,16 @@ class Counters:
         async with self._database.read() as connection:
             return await self._total(connection, kind, key, int(now) // 60 - minutes)
 
-    async def take(self, kind: str, key: str, now: float, minutes: int, bound: int) -> bool:
-        """Count one event unless `bound` of them happened already; say whether it was counted."""
+    async def take(self, now: float, minutes: int, *budgets: tuple[str, str, int]) -> bool:
+        """Count one event under each (kind, key, bound) unless one of them is used up already; say
+        whether it was counted."""
+        minute = int(now) // 60
         async with self._database.write() as connection:
-            if await self._total(connection, kind, key, int(now) // 60 - minutes) >= bound:
-                return False
-            await self._add(connection, kind, key, int(now) // 60)
+            for kind, key, bound in budgets:
+                if await self._total(connection, kind, key, minute - minutes) >= bound:
+                    return False
+            for kind, key, _ in budgets:
+                await self._add(connection, kind, key, minute)
             return True
 
     async def forget(self, kind: str, key: str) -> None:

@@ -110,8 +110,12 @@ async def test_counters_are_kept_for_their_window_and_little_longer(store: Store
 
 
 async def test_counters_take_up_to_a_bound(store: Store) -> None:
-    taken = [await store.counters.take("mail", "a", NOW, 60, 5) for _ in range(9)]
-    assert taken == [True] * 5 + [False] * 4
+    async def take(*budgets: tuple[str, str, int]) -> bool:
+        return await store.counters.take(NOW, 60, *budgets)
+
+    assert [await take(("mail", "a", 5), ("one", "b", 3)) for _ in range(9)] == [True] * 3 + [False] * 6
+    assert await store.counters.total("mail", "a", NOW, 60) == 3  # a refused one counts nowhere
+    assert [await take(("mail", "a", 5)) for _ in range(4)] == [True, True, False, False]
 
 
 async def test_hand_off_code_is_redeemed_once(store: Store) -> None:

@@ -2,9 +2,11 @@
 
 Guessing is bounded from four sides: five tries a code, five mails an hour and address, failures
 that count per address and per client network and outlive a new code, and failures over the
-installation. Nobody is ever refused for what a stranger did: over a budget, browsers that haven't
-signed in before wait ten seconds a try, each in a place that strangers can't take. A listed and an
-unlisted address cause the same work and see the same pages."""
+installation. Nobody's try is refused for what a stranger did: over a budget, browsers that haven't
+signed in before wait ten seconds a try, each in a place that strangers can't take. Mails are
+another matter, since each one that a stranger asks for lands with the person: one client network
+can't use up what a mailbox gets in an hour, several can, all but the last, which is for known
+browsers. A listed and an unlisted address cause the same work and see the same pages."""
 
 import asyncio
 import hmac
@@ -21,6 +23,7 @@ from edge.store import Flow, PinRow, Store
 LIFE = 600  # seconds that a code is good; over it: it is dead
 TRIES = 5  # tries of one code; over it: it is dead
 MAILS = 5  # mails to one mailbox in an hour, the last for known browsers; over it: none
+MAILS_NETWORK = 3  # of them that unknown browsers of one client network cause; over it: none there
 WINDOW = 60  # minutes over which failures and mails count
 FAILURES_ADDRESS = 10  # wrong codes for one mailbox in an hour; over it: unknown browsers wait
 FAILURES_NETWORK = 30  # wrong codes from one client network in an hour; over it: the same there
@@ -103,9 +106,11 @@ class OneTimePin:
         now = int(self._clock())
         digits = LONG if await self.alarm() else SHORT
         code = new_code(digits)
-        room = await self._store.counters.take(
-            "pin-mail", self._address(address), now, WINDOW, MAILS if known else MAILS - 1
-        )
+        budgets = [("pin-mail", self._address(address), MAILS if known else MAILS - 1)]
+        if not known:
+            pair = self._keys.digest("address-network", mailbox(address), flow.network)
+            budgets.append(("pin-mail-network", pair, MAILS_NETWORK))
+        room = await self._store.counters.take(now, WINDOW, *budgets)
         digest = self._digest(flow.id, code) if listed and room else secrets.token_hex(32)
         if room or await self._store.pins.get(flow.id) is None:
             await self._store.pins.put(flow.id, digest, digits, now, min(now + LIFE, flow.expires))

@@ -210,6 +210,8 @@ def _rotate_master(config: Path, as_json: bool, key_file: Path | None) -> None:
     elif answer["in_place"]:
         click.echo(f"Every secret is sealed under master key {answer['id']} ({answer['file']}).")
         click.echo("Keep a copy of it; backups of before open with the key of before.", err=True)
+        if answer["warning"]:
+            click.echo(f"But {answer['warning']}.", err=True)
     else:
         click.echo(f"Every secret is sealed under master key {answer['id']} ({key_file}).")
         click.echo(

@@ -24,6 +24,7 @@ from edge.store import KeyRow, Store
 ROTATION = 6 * 7 * 86400  # seconds that a signing key signs
 OVERLAP = 7 * 86400  # seconds that it verifies after that
 BRIDGE = "master"  # kind and name of the row that holds a new master key under the retired one
+FORGET_TRIES = 5  # of a second each, to get a retired master key's traces out of SQLite's log
 LEAD = 60  # seconds between publishing a key and signing with it: workers load it meanwhile
 # Made when the store is new: one-time PINs, AUD tags, TLS tickets, form tokens, hashes in
 # snapshots.
@@ -308,11 +309,17 @@ class KeyStore:
             self.retired, self.master, self.divided = old, master, False
             self._bridged = True
 
-    async def forget_retired(self) -> None:
-        """Delete the row by which the retired master key opens the store, if there is one."""
-        if self._bridged:
+    async def forget_retired(self) -> bool:
+        """Delete the row by which the retired master key opens the store, if there is one, and
+        what the database's files still hold of it; False when a reader kept that there.
+
+        Without one, too: whoever deleted it may have been killed before its traces were gone."""
+        bridged = self._bridged
+        if bridged:
             await self._store.keys.remove(BRIDGE)
         self.retired, self._bridged = None, False
+        gone = await self._store.keys.forget_removed(FORGET_TRIES if bridged else 1)
+        return gone or not bridged
 
 
 def _bridge_name(master_id: str) -> str:

@@ -4,7 +4,8 @@
     2  one transaction: every secret sealed under the new key, and the new key itself, sealed under
        the old one, as a row of its own
     3  the new file takes the old one's place
-    4  that row is deleted: from here on the old key opens nothing
+    4  that row is deleted, and what SQLite's files hold of it: from here on the old key opens
+       nothing
 
 Whatever the file holds in between opens the store: the old key by way of the row, or the new one.
 So the next start finishes what it finds half done. A file that only its owner can replace (a
@@ -20,6 +21,11 @@ from edge.store import StoreUnavailable
 
 log = logging.getLogger("sekisho.keys")
 
+TRACES = (
+    "the retired master key still opens the new one out of the database's -wal file: another "
+    "program reads the database and keeps it there; end that program, then restart the edge"
+)
+
 
 class RotationRefused(Exception):
     """The master key stays as it is; the sentence says why, and what to do."""
@@ -31,6 +37,7 @@ class MasterRotation:
     def __init__(self, keys: KeyStore, path: Path) -> None:
         self.keys = keys
         self.path = path
+        self.traces = False  # somebody who reads the database keeps the old key's row in its log
         self._turn = asyncio.Lock()
 
     async def finish(self) -> bool:
@@ -45,7 +52,9 @@ class MasterRotation:
             await asyncio.to_thread(replace_file, self.path, self.keys.master)
         elif mine:
             unstage(self.path)
-        await self.keys.forget_retired()
+        self.traces = not await self.keys.forget_retired()
+        if self.traces:
+            log.warning("%s", TRACES)
         return True
 
     async def resume(self) -> None:

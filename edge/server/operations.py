@@ -8,7 +8,7 @@ from typing import Any
 from edge.control.admin import Answer, NotDone
 from edge.identity.desk import Desk
 from edge.identity.master_key import KeyRefused, MasterKey
-from edge.identity.master_rotation import MasterRotation, RotationRefused
+from edge.identity.master_rotation import TRACES, MasterRotation, RotationRefused
 from edge.identity.revocations import NobodyFound
 from edge.identity.service_tokens import Created
 from edge.server.assemble import Assembly
@@ -197,7 +197,10 @@ class NodeOperations:
             raise NotDone(f"{error.filename}: {error.strerror}", 507) from error
         in_place = self.desk.keys.retired is None
         self.desk.audit.record("rotate-master-key", id=master.id, in_place=in_place)
-        return {"id": master.id, "file": str(self.rotation.path), "in_place": in_place}
+        return {
+            "id": master.id, "file": str(self.rotation.path), "in_place": in_place,
+            "warning": TRACES if self.rotation.traces else "",
+        }  # fmt: skip
 
     async def _publish(self, cause: str) -> Outcome:
         outcome = await self.publisher.reload(cause, reread=False)

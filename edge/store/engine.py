@@ -58,6 +58,7 @@ def create_engine(url: str) -> AsyncEngine:
         cursor.execute("PRAGMA journal_mode = WAL")
         cursor.execute("PRAGMA synchronous = FULL")  # an acknowledged change survives a power cut
         cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.execute("PRAGMA secure_delete = ON")  # a deleted secret's bytes go, too
         cursor.close()
 
     @event.listens_for(engine.sync_engine, "begin")
@@ -109,6 +110,29 @@ class Database:
                     await connection.execution_options(write=True)
                     async with connection.begin():
                         yield connection
+
+    async def forget_deleted(self, tries: int) -> bool:
+        """Let go of what transactions of before left in SQLite's write-ahead log; False while
+        somebody who reads keeps it there. Each try waits WAIT. On PostgreSQL there is nothing that
+        we could do: True."""
+        if self._writing is None:
+            return True
+        for _ in range(tries):
+            async with self._writing:
+                with unavailable():
+                    if await self._checkpoint():
+                        return True
+        return False
+
+    async def _checkpoint(self) -> bool:
+        async with self.engine.connect() as connection:
+            raw = (await connection.get_raw_connection()).driver_connection
+            assert raw is not None
+            # outside any transaction; the first column says whether somebody kept it from its end
+            cursor = await raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            row = await cursor.fetchone()
+            await cursor.close()
+            return int(row[0]) == 0
 
     async def close(self) -> None:
         await self.engine.dispose()

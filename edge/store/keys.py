@@ -75,6 +75,11 @@ class Keys:
         async with self._database.write() as connection:
             await connection.execute(delete(keys).where(keys.c.name == name))
 
+    async def forget_removed(self, tries: int) -> bool:
+        """Let nothing that was removed or sealed anew stay in the database's files; False when
+        somebody who reads kept some of it there."""
+        return await self._database.forget_deleted(tries)
+
     async def unused_store(self) -> bool:
         """Say whether nobody ever signed in or administered here: the only time when keys may be
         made."""

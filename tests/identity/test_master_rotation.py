@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sqlite3
 import sys
 import textwrap
 from collections.abc import AsyncIterator
@@ -10,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from edge.identity.keys import KeyStore
+from edge.identity.keys import BRIDGE, KeyStore
 from edge.identity.master_key import KeyRefused, MasterKey, replace_file, stage
-from edge.identity.master_rotation import MasterRotation, RotationRefused
+from edge.identity.master_rotation import TRACES, MasterRotation, RotationRefused
 from edge.store import Store
 from tests.kit.sign_in import ManualClock
 
@@ -80,6 +81,47 @@ async def test_every_secret_is_sealed_anew(
     assert again != made
 
 
+async def test_the_retired_key_opens_nothing_that_the_files_still_hold(
+    tmp_path: Path, master: MasterKey, file: Path, clock: ManualClock,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+) -> None:
+    """SQLite: neither the row by which the old key opens the new one, nor what was sealed before,
+    is left in the file or its log. Somebody who reads can keep it there: that is said."""
+    monkeypatch.setattr("edge.identity.keys.FORGET_TRIES", 1)
+    store = await Store.open(f"sqlite:///{tmp_path}/state.db")
+    keys = await KeyStore.open(store, master, clock=clock)
+    before = {row.secret for row in await store.keys.all()}
+
+    def left(secrets: set[bytes]) -> bool:
+        held = b"".join(path.read_bytes() for path in tmp_path.glob("state.db*"))
+        return any(secret in held for secret in secrets)
+
+    fresh = MasterKey.generate()
+    rotation = MasterRotation(keys, file)
+    reader = sqlite3.connect(tmp_path / "state.db", isolation_level=None)
+    try:
+        for reads in (False, True):
+            if reads:
+                fresh = MasterKey.generate()
+            stage(file, fresh)
+            await keys.change_master(fresh)
+            bridge = {row.secret for row in await store.keys.all() if row.kind == BRIDGE}
+            assert len(bridge) == 1 and left(bridge)
+            if reads:
+                reader.execute("BEGIN")
+                assert reader.execute("SELECT count(*) FROM keys").fetchone()[0] > 1
+            assert await rotation.finish()
+            assert left(bridge) == reads == rotation.traces
+            assert (TRACES in caplog.text) == reads
+            assert reads or not left(before)
+        reader.execute("COMMIT")
+        await start(store, file, clock)  # the restart that the sentence asks for
+        assert not left(bridge)
+    finally:
+        reader.close()
+        await store.close()
+
+
 @pytest.mark.parametrize("line", [1, 2, 3])
 async def test_killed_after_each_line(
     store: Store, keys: KeyStore, master: MasterKey, file: Path, clock: ManualClock, line: int
@@ -102,7 +144,7 @@ async def test_killed_after_each_line(
 CRASH = """
     import asyncio, os, signal, sys
     from pathlib import Path
-    from edge.identity.keys import KeyStore
+    from edge.identity.keys import BRIDGE, KeyStore
     from edge.identity.master_key import MasterKey
     from edge.store import Store
 

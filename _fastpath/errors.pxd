@@ -117,6 +117,7 @@ cdef enum Reason:
     R_POLICY_NONE                # the application has no policy
     R_POLICY_FAILED              # an exception inside a decision
     R_LOGIN_NEEDED
+    R_LOGIN_METHOD_NOT_ALLOWED   # signed in, by a provider that this application doesn't take (any more)
     R_FACTS_UNAVAILABLE
     R_SNAPSHOT_STALE             # no word from control for max_stale
     R_SNAPSHOT_MISSING           # the worker has none yet

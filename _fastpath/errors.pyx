@@ -102,6 +102,7 @@ ROWS = (
     (R_POLICY_NONE, "policy-none", 403, FAULT_OPERATOR, False),
     (R_POLICY_FAILED, "policy-failed", 503, FAULT_EDGE, True),
     (R_LOGIN_NEEDED, "login-needed", 401, FAULT_PERSON, False),
+    (R_LOGIN_METHOD_NOT_ALLOWED, "login-method-not-allowed", 401, FAULT_PERSON, False),
     (R_FACTS_UNAVAILABLE, "facts-unavailable", 503, FAULT_EDGE, True),
     (R_SNAPSHOT_STALE, "snapshot-stale", 503, FAULT_OPERATOR, True),
     (R_SNAPSHOT_MISSING, "snapshot-missing", 503, FAULT_OPERATOR, True),

@@ -59,7 +59,7 @@ cdef dict decision_dict(const Decision* d, const Permit* permit):
         "verdict": VERDICTS[d.verdict], "reason": reason_name(d.reason).decode(),
         "policy": d.policy if d.policy >= 0 else None, "rule": d.rule if d.rule >= 0 else None,
         "missing": [name for name, bit in KINDS.items() if d.missing & bit],
-        "permit": permit.application != 0,
+        "permit": permit.application != 0, "method_refused": bool(d.method_refused),
     }
 
 
@@ -74,7 +74,7 @@ cdef bytes wire_text(object text):
 
 
 def judge(Snapshot snapshot, host, path, dict facts) -> dict:
-    """Return {"verdict", "reason", "policy", "rule", "missing", "permit"} for a normalised host and path."""
+    """Return {"verdict", "reason", "policy", "rule", "missing", "permit", "method_refused"} for a normalised host and path."""
     cdef Place place = place_of(snapshot, wire_text(host), wire_text(path))
     cdef Asker asker = Asker(snapshot, facts)
     cdef Decision d
@@ -169,7 +169,7 @@ cdef dict explain_block(Snapshot snapshot, Run* run, const Block* b):
 def explain(Snapshot snapshot, host, path, dict facts) -> dict:
     """Return what judge returns, and why.
 
-    {"verdict", "reason", "policy" (its number as written), "policy_name", "rule", "missing", "permit",
+    {"verdict", "reason", "policy" (its number as written), "policy_name", "rule", "missing", "permit", "method_refused",
      "session_duration" (seconds: the deciding policy's, or the application's), "host_known",
      "application": dict | None, "route": dict | None,
      "policies": [{"number", "name", "id", "decision", "truth", "rule", "missing", "session_duration", "reached",
@@ -191,11 +191,12 @@ def explain(Snapshot snapshot, host, path, dict facts) -> dict:
     if place.app == NULL:
         return told
     told["session_duration"] = place.app.session_duration
+    nobody = told["method_refused"] or asker.f.person == NULL or asker.f.service_state == FACT_KNOWN
     start(&run, place.app, &asker.f)
     reached = True
     for j in range(place.app.n_policies):
         policy = explain_block(snapshot, &run, &place.app.policies[j])
-        if policy["decision"] in ("allow", "deny") and (asker.f.person == NULL or asker.f.service_state == FACT_KNOWN):
+        if policy["decision"] in ("allow", "deny") and nobody:
             reached = False
         policy["reached"] = reached
         told["policies"].append(policy)

@@ -310,6 +310,9 @@ cdef int decided(Exchange x, Head* h) except -1:
             person = x.token.facts
             facts_person(&f, x.live.snapshot, person)
         decide(x.live.snapshot, app, &f, &x.decision, &x.permit)
+        if x.decision.method_refused:  # it was decided as for nobody, and goes on so: no e-mail, no assertion
+            x.token = None
+            x.reason = R_LOGIN_METHOD_NOT_ALLOWED
     verdict = x.decision.verdict
     if ((verdict == DENY or verdict == UNAVAILABLE) and x.decision.missing & FACTS_OF_PERSON
             and x.token is not None):

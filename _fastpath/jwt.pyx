@@ -12,7 +12,7 @@ from libc.string cimport memset
 from _fastpath.buffer cimport need
 from _fastpath.errors cimport *
 from _fastpath.openssl cimport *
-from _fastpath.facts cimport FactSet
+from _fastpath.facts cimport FACT_KNOWN, FactSet
 from _fastpath.slice cimport Slice
 
 import json
@@ -273,6 +273,8 @@ cdef Token read_token(Slice raw, PublicKey key, bytes payload, bytes issuer, int
     token.kid = key.kid
     token.raw = PyBytes_FromStringAndSize(<const char*>raw.ptr, raw.len)
     token.facts = FactSet.from_claims(claims)
+    if token.facts.person.method_state != FACT_KNOWN:
+        return None                     # whoever can't say how they signed in may not outlive a provider's removal
     if time_claim(claims, "nbf") > now + LEEWAY or token.iat > now + LEEWAY:
         reason[0] = R_TOKEN_NOT_YET_VALID
         return None

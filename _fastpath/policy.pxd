@@ -1,5 +1,6 @@
 """The decision: an application's program over the facts of one request (docs/policies.md).
 
+Sessions of an identity provider that the application doesn't take are nobody's: its ids are a set of the snapshot.
 Three-valued: a fact that is not known makes a rule unknown; unknown never lets anybody in. Zero denies: a zeroed Facts
 knows nothing, a zeroed Decision is DENY, a zeroed Permit opens nothing.
 
@@ -37,6 +38,7 @@ cdef enum Truth:
 
 cdef struct Decision:
     uint8_t verdict
+    uint8_t method_refused   # somebody is signed in by a provider that isn't for this application: decided as for nobody
     uint16_t reason          # errors.Reason
     int32_t policy           # number as written, -1 = none decided
     int32_t rule             # number of the include rule that matched, -1 = none

@@ -8,6 +8,7 @@ from libc.string cimport memcmp, memcpy, memset
 from _fastpath.errors cimport (
     R_APPLICATION_MISSING,
     R_FACTS_UNAVAILABLE,
+    R_LOGIN_METHOD_NOT_ALLOWED,
     R_LOGIN_NEEDED,
     R_POLICY_ALLOWED,
     R_POLICY_BYPASSED,
@@ -387,8 +388,18 @@ cdef void refuse(Decision* out, int verdict, int reason) noexcept nogil:
     out.verdict, out.reason = <uint8_t>verdict, <uint16_t>reason
 
 
+cdef bint method_refused(const App* app, const Facts* f) noexcept nogil:
+    """Whether the session came by a provider that this application doesn't take: one that is gone from the configuration,
+    or that its allowed_idps leaves out. Every token tells its provider (jwt.pyx): only a rehearsal (`sekisho policy`) may
+    leave it open, and asks then about any that the application takes."""
+    if f.person == NULL or f.service_state == FACT_KNOWN or f.person.method_state != FACT_KNOWN:
+        return False
+    return set_find(app.methods, &f.person.method) < 0
+
+
 cdef void decide(Snapshot snapshot, const App* app, const Facts* f, Decision* out, Permit* permit) noexcept nogil:
     cdef Run run
+    cdef Facts nobody
     cdef const Block* b
     cdef uint32_t j
     cdef int truth
@@ -398,6 +409,11 @@ cdef void decide(Snapshot snapshot, const App* app, const Facts* f, Decision* ou
     if app == NULL:
         refuse(out, DENY, R_APPLICATION_MISSING)
         return
+    if method_refused(app, f):
+        nobody = f[0]
+        nobody.person = NULL
+        f = &nobody
+        out.method_refused = True
     start(&run, app, f)
     for j in range(app.n_policies):
         b = &app.policies[j]
@@ -431,7 +447,7 @@ cdef void decide(Snapshot snapshot, const App* app, const Facts* f, Decision* ou
         # Signing in is what makes a person's facts known: their absence is no fault.
         run.missing &= ~<uint32_t>FACTS_OF_PERSON
         if app.flags & APP_HAS_ALLOW:
-            refuse(out, LOGIN, R_LOGIN_NEEDED)
+            refuse(out, LOGIN, R_LOGIN_METHOD_NOT_ALLOWED if out.method_refused else R_LOGIN_NEEDED)
             return
     out.missing = run.missing
     if run.missing:
@@ -455,6 +471,8 @@ cdef bint could_allow(const App* app, const Facts* f) noexcept nogil:
     cdef Run run
     cdef uint32_t j
     cdef int truth
+    if method_refused(app, f):
+        return False
     start(&run, app, f)
     for j in range(app.n_policies):
         if app.policies[j].decision > POLICY_DENY:

@@ -170,6 +170,7 @@ cdef struct App:
     Slice* origins               # allowed_origins: serialised, lower case, without a slash at the end
     uint32_t n_origins
     int32_t session_duration     # seconds
+    const Table* methods         # ids of the identity providers whose sessions count here; never NULL
     # the program
     const uint8_t* base          # offsets of Instr and Block count from here
     const uint8_t* texts         # for explain: see Snapshot.text_of

@@ -30,7 +30,7 @@ from _fastpath.route cimport Found, HostRow, PathRow, hosts_find, text_hash
 from _fastpath.slice cimport slice_bytes, slice_eq, slice_of
 
 cdef enum:
-    FORMAT = 1
+    FORMAT = 2                   # 2: FragmentHead.methods
 
 cdef enum Section:
     STRINGS = 0
@@ -70,7 +70,7 @@ cdef struct FragmentHead:
     uint32_t flags
     int32_t session_duration
     uint32_t n_tables
-    uint32_t reserved
+    uint32_t methods             # number of the set of provider ids, among the fragment's tables
     Text id
     Text name
     Text aud
@@ -272,10 +272,12 @@ cdef bint fragment_load(const uint8_t* base, uint64_t room, App* app, Slice* ori
         return False
     if (head.aud.length != 64 or head.cookie.length == 0 or head.texts.length != head.instrs.length
             or head.instrs.length > MAX_INSTRUCTIONS or head.policies.length > MAX_POLICIES
-            or head.groups.length > MAX_RULE_GROUPS):
+            or head.groups.length > MAX_RULE_GROUPS
+            or head.methods >= app.n_tables or app.tables[head.methods].kind != TABLE_SET):
         return False
     app.flags = head.flags
     app.session_duration = head.session_duration
+    app.methods = app.tables[head.methods]
     app.id, app.name = taken(base, head.id), taken(base, head.name)
     app.aud, app.cookie = taken(base, head.aud), taken(base, head.cookie)
     app.base = base

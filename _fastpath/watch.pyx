@@ -65,6 +65,8 @@ cdef int rejudge(Exchange x, Live live, Slice host, Slice path) except -1000:
             person = known[0]
         facts_person(&f, live.snapshot, person if person is not None else x.token.facts)
     decide(live.snapshot, place.app, &f, &x.decision, &permit)
+    if x.decision.method_refused:
+        return R_LOGIN_METHOD_NOT_ALLOWED       # also where nobody at all may pass: this stream is in somebody's name
     if permit.application:
         x.unsettled_since = 0
         return 0

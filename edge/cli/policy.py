@@ -145,7 +145,9 @@ def lines_of(told: Mapping[str, Any]) -> list[str]:
 def verdict_line(told: Mapping[str, Any]) -> str:
     by = f" by policy “{told['policy_name']}”" if told.get("policy_name") else ""
     missing = f"; not known: {', '.join(told['missing'])}" if told["missing"] else ""
-    return f"→ {told['verdict']}{by} ({told['reason']}{missing})"
+    refused = "; this application doesn't take that identity provider: as for nobody"
+    method = refused if told["method_refused"] else ""
+    return f"→ {told['verdict']}{by} ({told['reason']}{missing}{method})"
 
 
 def route_text(route: Mapping[str, Any] | None) -> str:

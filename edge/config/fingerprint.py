@@ -63,6 +63,7 @@ class Fingerprints:
         content, wanted = application._content
         digest = hashlib.blake2b(content, digest_size=16)
         digest.update(repr(identity).encode())
+        digest.update(repr(self.world.methods(application)).encode())
         for reference in wanted:
             digest.update(self.meaning(reference).encode() + b"\0")
         return digest.digest()

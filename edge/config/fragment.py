@@ -261,6 +261,11 @@ class Writer:
             for text in (identity.id, application.name, identity.aud, identity.cookie)
         ]
         origins = [self.string(text.encode()) for text in application.allowed_origins]
+        methods = [ident.encode() for ident in self.world.methods(application)]
+        numbers = [0] * len(methods)
+        allowed = self.table(
+            set_digest(methods, numbers), lambda: build_set(self.key, methods, numbers)
+        )
         arrays = [
             (TEXT.size, len(origins)), (INSTR.size, len(self.instrs)), (BLOCK.size, len(blocks)),
             (BLOCK.size, len(self.group_blocks)), (TEXT.size, len(self.texts)),
@@ -275,7 +280,7 @@ class Writer:
             places.append((at, len(text)))
             at += len(text)
         head = HEAD.pack(
-            flags_of(application), identity.session_duration, len(self.tables), 0,
+            flags_of(application), identity.session_duration, len(self.tables), allowed,
             *(number for one in named for number in places[one]),
             *(number for start in starts for number in start),
         )  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Any
 
 from edge.config.identifiers import default_id
 from edge.config.listitems import ListItems
-from edge.config.model import Config, Group
+from edge.config.model import Application, Config, Group
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ class ConfigWorld:
             ident = provider.id or default_id(keys.aud_key, "provider", provider.name)
             self.provider_ids[provider.name] = ident
             self._providers[ident] = self._providers[provider.name] = ident
+        self._every_method = tuple(sorted(self.provider_ids.values()))
         self.tunnels: dict[str, str] = {}
         for name, ident in objects.tunnels.items():
             self.tunnels[name] = self.tunnels[ident] = ident
@@ -68,6 +69,13 @@ class ConfigWorld:
                 self._tokens.setdefault(token[1], ident)
         for token in objects.service_tokens.values():
             self._tokens[token[0]] = token[0]
+
+    def methods(self, application: Application) -> tuple[str, ...]:
+        """Return the ids of the providers whose sessions count there: those named, or all."""
+        if not application.allowed_idps:
+            return self._every_method
+        named = (self.provider(word) for word in application.allowed_idps)
+        return tuple(sorted({ident for ident in named if ident}))
 
     def provider(self, word: str) -> str | None:
         return self._providers.get(word)

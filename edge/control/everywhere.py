@@ -129,10 +129,11 @@ class Everywhere:
         only = only and not visit.on_auth_domain
         for claims in await self._to_end(visit):
             nonce, sid = str(claims.get("identity_nonce", "")), str(claims["sekisho"]["sid"])
+            aud = str(claims.get("aud", [""])[0])
             if await self._desk.revocations.known(nonce if only else "", sid):
                 continue
             if only:
-                await self._desk.revocations.one_application(nonce, sid)
+                await self._desk.revocations.one_application(nonce, sid, aud)
             else:
                 await self._desk.revocations.session(sid)
             self._desk.audit.record(
@@ -140,7 +141,7 @@ class Everywhere:
                 who=str(claims.get("email", "")),
                 address=visit.address,
                 reason="one-application" if only else "everywhere",
-                aud=claims.get("aud", [""])[0],
+                aud=aud,
             )
         answer = page(
             visit,

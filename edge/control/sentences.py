@@ -161,12 +161,12 @@ _BY_SENTENCE: tuple[tuple[Sentence, tuple[str, ...]], ...] = (
             "rule-group",
             "rule-excluded",
             "rule-required",
-            "login-method-not-allowed",
         ),
     ),
     (
         SIGN_IN,
         (
+            "login-method-not-allowed",
             "session-missing",
             "session-expired",
             "session-revoked",

@@ -10,7 +10,7 @@ from typing import Any
 from edge.store import RevocationRow, Store
 
 MONTH = 31 * 86400  # the longest that any token lives; leeway included
-# sign-outs of single applications in one sign-in; over it: the next ends all of the sign-in
+# visits of single applications that one sign-in signed out of; over it: the next ends all of it
 MAX_ENDED = 16
 FOREVER = 2**53  # for what has no end of its own: credentials
 
@@ -38,12 +38,15 @@ class Revocations:
         await self._store.sessions.end_application(nonce, self._now())
         return await self._add("nonce", nonce)
 
-    async def one_application(self, nonce: str, session: str) -> None:
-        """End one application session of this sign-in, or, where MAX_ENDED went before it, all."""
-        if await self._store.sessions.ended_of(session) < MAX_ENDED:
-            await self.nonce(nonce)
-        else:
+    async def one_application(self, nonce: str, session: str, aud: str) -> None:
+        """End every visit of this sign-in to one application, earlier copies of its cookie, too;
+        or, where MAX_ENDED went before it, the whole sign-in."""
+        sessions, now = self._store.sessions, self._now()
+        if await sessions.ended_of(session) >= MAX_ENDED:
             await self.session(session)
+            return
+        for row in await sessions.end_entries(session, aud, nonce, now, now + MONTH):
+            await self.announce(row)
 
     async def known(self, nonce: str, session: str) -> bool:
         """Say whether this token is revoked, by itself or with its sign-in: to do it again would

@@ -123,9 +123,12 @@ class Sessions:
         self, world: World, token: str | None, companion: str | None
     ) -> Current | None:
         """Return whose global session this browser has; None without the proof that it got it from
-        us: a sibling site can plant its own person's token, not what goes beside it."""
+        us: a sibling site can plant its own person's token, not what goes beside it. A provider
+        that is gone from the configuration takes its sessions along."""
         current = await self.current(world, token)
         if current is None or companion is None:
+            return None
+        if current.session.provider not in world.providers:
             return None
         return current if hmac.compare_digest(companion, self.companion(current)) else None
 
@@ -163,8 +166,7 @@ class Sessions:
         """Judge this person at this application; return a hand-off code, or why not."""
         application, host = destination.application, destination.host
         judgement = world.judge.decide(host, application.path(host), facts_of(current, address))
-        allowed_here = {provider.id for provider in world.offered(application)}
-        if judgement.allowed and current.session.provider not in allowed_here:
+        if judgement.allowed and not world.takes(application, current.session.provider):
             judgement = Judgement("deny", "login-method-not-allowed")
         if judgement.allowed and judgement.aud != application.aud:
             # A more specific application decides alone at this host; its verdict makes no token
@@ -210,6 +212,8 @@ class Sessions:
         current = await self.live(row.session)
         if application is None or current is None:
             return None
+        if not world.takes(application, current.session.provider):
+            return None
         epoch = await self._store.sessions.application_epoch(row.aud)
         nonce = await self._store.sessions.begin_application(
             ApplicationSessionRow(
@@ -245,7 +249,9 @@ class Sessions:
             if row is None or row.ended is not None:
                 continue
             current = await self.live(str(claims["sekisho"]["sid"]))
-            if current is not None and claims["sekisho"].get("epoch") == current.account.epoch:
+            if current is None or not world.takes(application, current.session.provider):
+                continue
+            if claims["sekisho"].get("epoch") == current.account.epoch:
                 found.append((application, claims, current))
         return found
 

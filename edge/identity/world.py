@@ -125,6 +125,13 @@ class World:
         """Return the applications that have some domain on this host."""
         return [app for app in self.applications.values() if app.covers(host)]
 
+    def takes(self, application: Application, provider: str) -> bool:
+        """Say whether sessions that came by this provider count at this application. Workers know
+        the same from the snapshot."""
+        return provider in self.providers and (
+            not application.providers or provider in application.providers
+        )
+
     def offered(self, application: Application | None) -> list[Provider]:
         """Return the ways to sign in that this application allows (all, for the auth domain)."""
         every = list(self.providers.values())

@@ -233,6 +233,37 @@ class Sessions:
                 .values(ended=now)
             )
 
+    async def end_entries(
+        self, session: str, aud: str, nonce: str, now: int, until: int
+    ) -> list[RevocationRow]:
+        """End all that one sign-in has at one application, the entry `nonce` and hand-off codes
+        among it; return the revocations to publish, stored in the same transaction."""
+        table = application_sessions
+        live = (
+            (table.c.session == session)
+            & (table.c.aud == aud)
+            & table.c.ended.is_(None)
+            & (table.c.expires > now)
+        )
+        async with self._database.write() as connection:
+            # as begin_application does: no entry comes in between
+            await connection.execute(
+                select(sessions.c.id).where(sessions.c.id == session).with_for_update()
+            )
+            ended = (
+                await connection.execute(
+                    update(table).where(live).values(ended=now).returning(table.c.nonce)
+                )
+            ).scalars()
+            nonces = {nonce, *ended}
+            await connection.execute(
+                delete(handoffs).where(handoffs.c.session == session, handoffs.c.aud == aud)
+            )
+            return [
+                await insert_revocation(connection, "nonce", one, None, until, now)
+                for one in sorted(nonces)
+            ]
+
     async def application_epoch(self, aud: str) -> int:
         async with self._database.read() as connection:
             found = (

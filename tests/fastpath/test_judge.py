@@ -92,6 +92,25 @@ def test_a_bypass_asks_for_no_service_token(core: CoreThread) -> None:
     assert ask(core, *program("robot.access", "wrong")).status == 200
 
 
+# -- an identity provider that is no longer taken ---------------------------------------------------
+
+
+def test_who_came_by_a_provider_that_is_not_taken_is_nobody(core: CoreThread) -> None:
+    """401 and the way to sign in; where nobody at all may pass, the origin is told of nobody."""
+    core.set(applications=[application([ADA], allowed_idps=["SSO"])])
+    core.origin.clear()
+    answer = ask(core, "Accept: application/json", token=core.token())
+    assert answer.status == 401 and json.loads(answer.body)["reason"] == "login-method-not-allowed"
+    assert "/cdn-cgi/access/login/" in json.loads(answer.body)["login_url"]
+    assert not core.origin.requests
+    assert ask(core, token=core.token(sekisho__idp="sso")).status == 200
+    assert b"cf-access-jwt-assertion" in core.origin.wait(1)[0].raw.lower()
+    core.origin.clear()
+    core.set(applications=[application([OPEN, ADA], allowed_idps=["SSO"])])
+    assert ask(core, token=core.token()).status == 200
+    assert b"cf-access-" not in core.origin.wait(1)[0].raw.lower()
+
+
 # -- no word from control for max_stale --------------------------------------------------------------
 
 

@@ -16,7 +16,7 @@ from _fastpath.explain import (
 )
 from _fastpath.snapshot import Snapshot
 from edge.config.compile import sealed
-from tests.kit.policy_cases import application, compiled, compiled_bytes
+from tests.kit.policy_cases import PROVIDERS, application, compiled, compiled_bytes
 
 HOST = "app.example.com"
 ALLOW_ADA = {"decision": "allow", "include": [{"email": "ada@example.com"}]}
@@ -289,6 +289,33 @@ def test_a_rule_limited_to_one_provider() -> None:
         assert decided(policies, {**ADA, **facts, "idp": None})[0] == "deny"
         unknown = {k: v for k, v in {**ADA, **facts}.items() if k != "idp"}
         assert decided(policies, unknown)[0] == "unavailable"
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [{"allowed_idps": ["PIN"]}, {"identity_providers": PROVIDERS[:1]}],
+    ids=["allowed_idps", "provider gone"],
+)
+def test_sessions_of_a_provider_that_is_not_taken_are_nobodys(parts: dict[str, Any]) -> None:
+    """They are asked to sign in; what nobody may do they may, in nobody's name."""
+    own = {key: value for key, value in parts.items() if key == "allowed_idps"}
+    other = {key: value for key, value in parts.items() if key != "allowed_idps"}
+
+    def told(*policies: dict[str, Any], **facts: Any) -> tuple[Any, ...]:
+        shot = compiled(applications=[application(policies, **own)], **other)
+        got = judge(shot, HOST, "/", {**ADA, **facts})
+        assert got["permit"] == (got["verdict"] != "login" and got["verdict"] != "deny")
+        assert may_allow(shot, HOST, "/", {**ADA, **facts}) == (facts.get("idp") == "pin")
+        return got["verdict"], got["reason"], got["method_refused"]
+
+    bypass = {"decision": "bypass", "include": [{"ip": "10.0.0.0/8"}]}
+    deny = {"decision": "deny", "include": EVERYONE}
+    assert told(ALLOW_ADA) == ("login", "login-method-not-allowed", True)
+    assert told(ALLOW_ADA, idp="pin") == ("allow", "policy-allowed", False)
+    assert told(ALLOW_ADA, bypass)[0::2] == ("bypass", True)
+    assert told(deny, ALLOW_ADA)[0] == "login", "nobody is anybody whom a deny policy could mean"
+    shot = compiled(applications=[application([ALLOW_ADA], **own)], **other)
+    assert [one["reached"] for one in explain(shot, HOST, "/", ADA)["policies"]] == [False]
 
 
 def test_service_tokens() -> None:

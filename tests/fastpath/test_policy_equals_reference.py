@@ -169,12 +169,14 @@ ITEMS: dict[str, ListItems] = {
 }
 
 
-def snapshot_of(policies: list[dict[str, Any]], groups: dict[str, dict[str, Any]]) -> Snapshot:
+def snapshot_of(
+    policies: list[dict[str, Any]], groups: dict[str, dict[str, Any]], allowed: list[str]
+) -> Snapshot:
     data = config(
         groups=[{"name": name, **block} for name, block in groups.items()],
         lists=[{"name": "people", "type": "email"}, {"name": "nets", "type": "ip"}],
         applications=[{
-            "name": "App", "domain": "app.example.com",
+            "name": "App", "domain": "app.example.com", "allowed_idps": allowed,
             "policies": [{"name": f"p{n}", **policy} for n, policy in enumerate(policies)],
         }],
     )  # fmt: skip
@@ -193,13 +195,15 @@ def test_compiled_equals_reference(seed: int) -> None:
     dice = Dice(seed)
     policies = dice.policies()
     groups = {name: dice.block(RULE_GROUPS[:n]) for n, name in enumerate(RULE_GROUPS)}
-    snapshot = snapshot_of(policies, groups)
+    allowed = dice.pick([[], [], [], ["PIN"], ["SSO"], ["PIN", "SSO"]])
+    snapshot = snapshot_of(policies, groups, allowed)
     reference = Reference(
         policies,
         groups,
         LISTS,
         IDPS,
         {token[1]: token[0] for token in OBJECTS.service_tokens.values()},
+        allowed,
     )
     for facts in dice.some(dice.person, 4, 4):
         expected = reference.decide(facts)
@@ -207,6 +211,11 @@ def test_compiled_equals_reference(seed: int) -> None:
         assert (got["verdict"], got["policy"], got["rule"]) == (
             expected.verdict, expected.policy, expected.rule,
         ), facts  # fmt: skip
+        somebody = facts.get("signed_in", True) and facts.get("service_token") is None
+        assert got["method_refused"] == (somebody and reference.refused(facts))
+        assert (got["reason"] == "login-method-not-allowed") == (
+            got["verdict"] == "login" and got["method_refused"]
+        )
         assert got["permit"] == (got["verdict"] in ("allow", "bypass", "service"))
         told = explain(snapshot, "app.example.com", "/", facts)
         assert {key: told[key] for key in got} == got
@@ -218,6 +227,8 @@ def test_compiled_equals_reference(seed: int) -> None:
 
 
 def possible(reference: Reference, facts: dict[str, Any]) -> bool:
+    if facts.get("service_token") is None and reference.refused(facts):
+        return False
     for _, policy in reference.order():
         truth = reference.block(policy, facts)[0]
         if policy["decision"] == "allow" and could_match(truth):

@@ -139,8 +139,8 @@ def test_every_flipped_bit_is_refused() -> None:
 
 def test_another_format_is_refused() -> None:
     damaged = bytearray(DATA)
-    damaged[8] = 2
-    with pytest.raises(SnapshotDamaged, match="format is 2"):
+    damaged[8] = 1
+    with pytest.raises(SnapshotDamaged, match="format is 1"):
         Snapshot(resealed(damaged))
     with pytest.raises(SnapshotDamaged, match="not a snapshot"):
         Snapshot(resealed(b"x" + DATA[1:]))
@@ -213,7 +213,7 @@ SLOT = next(
     ("data", TABLES[RANGES][4] + 40 * TABLES[RANGES][3] + 4, "<I", 0xFFFFFFFF),
     ("data", TABLES[RANGES][4] + 40 * TABLES[RANGES][3] + 8, "<i", -1),
     # the fragment's head
-    ("fragments", 8, "<I", 99), ("fragments", 16, "<I", FAR), ("fragments", 24, "<I", FAR),
+    ("fragments", 8, "<I", 99), ("fragments", 12, "<I", 99), ("fragments", 12, "<I", RANGES), ("fragments", 16, "<I", FAR), ("fragments", 24, "<I", FAR),
     ("fragments", 36, "<I", 63), ("fragments", 44, "<I", 0), ("fragments", 40, "<I", FAR),
     ("fragments", 48, "<I", 1), ("fragments", 52, "<I", FAR), ("fragments", 60, "<I", FAR),
     ("fragments", 60, "<I", 1), ("fragments", 68, "<I", 2000), ("fragments", 76, "<I", 300),

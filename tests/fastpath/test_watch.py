@@ -10,15 +10,15 @@ from _fastpath import limits
 from _fastpath.snapshot import Snapshot
 from tests.kit.core_thread import CoreThread
 from tests.kit.origin import RecordingOrigin
-from tests.kit.policy_cases import application
+from tests.kit.policy_cases import PROVIDERS, application
 from tests.kit.raw import Raw
 from tests.security.test_e_upgrades import WEBSOCKET, switch
 from tests.security.test_h_streams import HELLO, ended
 
 STAFF = {"decision": "allow", "include": [{"idp_group": "staff"}]}
 PARTIAL = {"sekisho__groups": ..., "sekisho__partial": ["groups"]}
-GROUPS = {"email": "ada@example.com", "sekisho": {"idp": "otp", "groups": ["staff"], "amr": ["otp"]}}
-NO_GROUPS = {"email": "ada@example.com", "sekisho": {"idp": "otp", "groups": [], "amr": ["otp"]}}
+GROUPS = {"email": "ada@example.com", "sekisho": {"idp": "pin", "groups": ["staff"], "amr": ["otp"]}}
+NO_GROUPS = {"email": "ada@example.com", "sekisho": {"idp": "pin", "groups": [], "amr": ["otp"]}}
 
 
 @pytest.fixture
@@ -69,6 +69,18 @@ def test_stream_ends_when_the_facts_no_longer_do(core: CoreThread) -> None:
         core.answer(NO_GROUPS)
         core.run(core.core.sweep)
         assert ended(c, 2.0) == b"policy-no-match"
+
+
+@pytest.mark.parametrize("parts", [
+    {"applications": [application([STAFF], allowed_idps=["SSO"])]},
+    {"applications": [application([STAFF])], "identity_providers": PROVIDERS[1:]},
+    {"applications": [application([{"decision": "bypass", "include": ["everyone"]}, STAFF], allowed_idps=["SSO"])]},
+], ids=["allowed_idps", "provider gone", "even where nobody may pass"])
+def test_stream_ends_when_its_identity_provider_is_no_longer_taken(core: CoreThread, parts: dict[str, Any]) -> None:
+    with opened(core) as c:
+        core.set(**parts)
+        core.run(core.core.sweep)
+        assert ended(c, 2.0) == b"login-method-not-allowed"
 
 
 def test_an_answer_for_the_snapshot_of_before_does_not_count(core: CoreThread) -> None:

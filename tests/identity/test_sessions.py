@@ -15,7 +15,7 @@ from edge.identity.revocations import MAX_ENDED, Revocations
 from edge.identity.sessions import Current, Issued, Person, Refused, Sessions
 from edge.identity.tokens import Tokens
 from edge.identity.world import OIDC, Application, Judgement, Provider, World
-from edge.store import Store
+from edge.store import ApplicationSessionRow, Store
 from edge.store.sessions import MAX_CODES, MAX_ENTRIES
 from tests.kit.sign_in import GRAFANA_AUD, WIKI_AUD, ManualClock
 
@@ -244,10 +244,60 @@ async def test_sign_outs_of_one_sign_in_are_bounded(house: House) -> None:
         claims = await house.token(laptop)
         nonce, sid = claims["identity_nonce"], claims["sekisho"]["sid"]
         assert not await house.revocations.known(nonce, sid)
-        await house.revocations.one_application(nonce, sid)
+        await house.revocations.one_application(nonce, sid, WIKI_AUD)
         assert await house.revocations.known(nonce, sid)
         assert (await house.sessions.live(sid) is None) == (number == MAX_ENDED)
     assert [entry["kind"] for entry in house.published] == ["nonce"] * MAX_ENDED + ["session"]
+
+
+@pytest.mark.parametrize("way", ["gone", "not taken"])
+async def test_a_provider_that_is_no_longer_taken_takes_its_sessions_along(
+    house: House, way: str
+) -> None:
+    laptop = await house.sign_in()
+    token = house.sessions.global_token(house.world, laptop)
+    aim = destination(house.world, "wiki.example.com", WIKI_AUD, "/", meta_of(START))
+    assert aim is not None
+    issued = await house.sessions.issue(house.world, aim, laptop, "")
+    again = await house.sessions.issue(house.world, aim, laptop, "")
+    assert isinstance(issued, Issued) and isinstance(again, Issued)
+    entered = await house.sessions.redeem(house.world, aim.host, issued.code, START)
+    assert entered is not None
+    cookies = {"CF_Authorization": [entered.token]}
+    assert len(await house.sessions.at_application(house.world, aim.host, cookies)) == 1
+    if way == "gone":
+        world = dataclasses.replace(house.world, providers={"other": house.world.providers["other"]})
+    else:
+        wiki = dataclasses.replace(house.world.applications[WIKI_AUD], providers=("other",))
+        world = dataclasses.replace(house.world, applications={WIKI_AUD: wiki})
+    beside = house.sessions.companion(laptop)
+    assert await house.sessions.of_browser(house.world, token, beside) is not None
+    assert (await house.sessions.of_browser(world, token, beside) is None) == (way == "gone")
+    assert await house.sessions.at_application(world, aim.host, cookies) == []
+    assert await house.sessions.redeem(world, aim.host, again.code, START) is None
+
+
+async def test_signing_out_of_one_application_ends_every_visit_there(house: House) -> None:
+    """Earlier copies of the cookie and codes that are still out don't survive it; other
+    applications and other sign-ins do."""
+    laptop, phone = await house.sign_in(), await house.sign_in()
+    there = [await house.token(laptop) for _ in range(3)]
+    elsewhere = await house.token(phone)
+    aim = destination(house.world, "wiki.example.com", WIKI_AUD, "/", meta_of(START))
+    assert aim is not None
+    code = await house.sessions.issue(house.world, aim, laptop, "")
+    assert isinstance(code, Issued)
+    sid = there[0]["sekisho"]["sid"]
+    other = ApplicationSessionRow("other", sid, "b" * 64, "a", 0, 2**40, None)
+    await house.store.sessions.begin_application(other)
+    await house.revocations.one_application(there[1]["identity_nonce"], sid, WIKI_AUD)
+    assert {(one["kind"], one["id"]) for one in house.published} == {
+        ("nonce", claims["identity_nonce"]) for claims in there
+    }
+    assert not await house.revocations.known(elsewhere["identity_nonce"], "")
+    assert await house.sessions.redeem(house.world, "wiki.example.com", code.code, START) is None
+    row = await house.store.sessions.application("other")
+    assert row is not None and row.ended is None and await house.sessions.live(sid) is not None
 
 
 async def test_codes_of_one_sign_in_are_bounded(house: House) -> None:

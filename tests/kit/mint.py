@@ -33,7 +33,7 @@ def claims(**changed: Any) -> Json:
         "sid": "s" * 22,
         "epoch": 3,
         "app_epoch": 2,
-        "idp": "otp",
+        "idp": "pin",
         "groups": ["staff"],
         "amr": ["otp"],
     }

@@ -49,11 +49,18 @@ class Reference:
     lists: Mapping[str, list[str]] = field(default_factory=dict)
     providers: Mapping[str, str] = field(default_factory=dict)  # name -> id
     tokens: Mapping[str, str] = field(default_factory=dict)  # name -> id
+    allowed_idps: Sequence[str] = ()  # names; none: all
+
+    def refused(self, facts: Mapping[str, Any]) -> bool:
+        """True when the provider is told and isn't one of those that the application takes."""
+        taken = [self.providers[name] for name in self.allowed_idps or self.providers]
+        return facts.get("idp") is not None and facts["idp"] not in taken
 
     def decide(self, facts: Mapping[str, Any]) -> Decided:
         person = any(k in facts for k in ("email", "idp", "groups", "amr", "claims"))
         person = facts.get("signed_in", person)
         service = facts.get("service_token") is not None
+        person = person and not self.refused(facts)
         if service:
             # a service token is nobody: what only a person has is absent
             facts = {**facts, **dict.fromkeys(("email", "idp", "groups", "amr", "claims"))}

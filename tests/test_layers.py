@@ -12,7 +12,7 @@ FASTPATH = ROOT / "_fastpath"
 
 # Storeys of DESIGN §3, low to high. A module cimports from its own storey or a lower one.
 STOREYS = [
-    ["limits", "slice", "errors", "buffer", "head", "cookie", "openssl", "out", "address"],
+    ["limits", "slice", "errors", "buffer", "head", "cookie", "openssl", "out", "address", "clearing"],
     ["http1", "body", "frame", "preface", "hints"],
     [
         "route",

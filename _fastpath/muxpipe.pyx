@@ -8,7 +8,7 @@ from _fastpath.endpoint cimport now_us
 from _fastpath.errors cimport (
     R_INTERNAL, R_LINK_GOAWAY, R_LINK_PROTOCOL, R_STREAM_RESET, R_TUNNEL_STREAMS, raise_wire,
 )
-from _fastpath.limits cimport MAX_HELD, MAX_RELAYED_REST, MAX_STREAM_HEADER, MAX_STREAMS
+from _fastpath.limits cimport MAX_HELD, MAX_RELAYED_REST, MAX_STREAM_HEADER, MAX_STREAMS, READ_BUFFER
 from _fastpath.slice cimport Slice
 from _fastpath.stream cimport Stream, ring_clear, ring_init, ring_linked, ring_push, ring_unlink
 
@@ -137,7 +137,9 @@ cdef class MuxPipe(StreamPipe):
         cdef size_t n
         while self.held.size() and not (self.paused or self.delivering or self.finished or self.closing):
             waiting = self.held.view()
-            n = waiting.len
+            # In pieces: a window may be larger than what a receiver's other side takes at once (a relay's stream), and
+            # between two of them it may pause us.
+            n = waiting.len if waiting.len < READ_BUFFER else READ_BUFFER
             self.debt += n
             self.delivering = True
             try:

@@ -1,6 +1,9 @@
 """Real programs that any test may ask for by name; each starts once, when first asked for."""
 
+from collections.abc import Iterator
+
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
 from tests.kit.postgres import postgres
 
@@ -21,3 +24,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Playwright's synchronous browser keeps an event loop running in this thread until the session
     ends, and no test with a loop of its own can run beside it: what uses it comes last."""
     items.sort(key=lambda item: "chromium" in getattr(item, "fixturenames", ()))
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """One Chromium for all tests: Playwright's synchronous interface can be begun once."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path="/usr/bin/chromium",
+            args=["--no-sandbox", "--host-resolver-rules=MAP *.sekisho.localhost 127.0.0.1"],
+        )
+        yield browser
+        browser.close()

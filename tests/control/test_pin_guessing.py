@@ -17,8 +17,9 @@ async def test_o02_new_code_keeps_the_count(place: Place) -> None:
         for _ in range(4):
             await tried(browser, page, other(right))
     assert place.pauses == [10.0]  # the twelfth was over the budget of ten
-    page, right = await code(place, browser)
-    assert await tried(browser, page, right) == "in"
+    elsewhere = place.browser(address="198.51.100.7")  # one network gets three mails an hour
+    page, right = await code(place, elsewhere)
+    assert await tried(elsewhere, page, right) == "in"
     assert place.pauses == [10.0, 10.0]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from edge.demo.stage import CONFIG, Stage
 from tests.kit.mail import Letters
@@ -63,17 +63,6 @@ def theatre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Theatre]:
     one = Theatre(tmp_path_factory.mktemp("theatre"))
     yield one
     one.close()
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium",
-            args=["--no-sandbox", "--host-resolver-rules=MAP *.sekisho.localhost 127.0.0.1"],
-        )
-        yield browser
-        browser.close()
 
 
 def somebody() -> str:

@@ -10,7 +10,7 @@ from typing import TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from edge.demo.visitor import Visitor
 from tests.kit.origin import Seen
@@ -26,14 +26,6 @@ def apart(work: Callable[[], T]) -> T:
     """Run what runs an event loop in a thread of its own: Playwright has one in this."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(work).result()
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -73,7 +73,8 @@ class Control:
             service_tokens=lambda now: self.desk.service_tokens.for_snapshot(now), wall=wall,
         )
         self.publisher = Publisher(
-            plan.folder, self.assembly, admits=lambda pid: parent_of(pid) == master, wall=wall,
+            plan.folder, self.assembly, workers=plan.workers,
+            admits=lambda pid: parent_of(pid) == master, wall=wall,
             on_question=self._on_question, on_events=self._on_events, on_outcome=self._on_outcome,
         )
         self.desk = Desk(

@@ -83,13 +83,14 @@ class Publisher:
     """Owns the snapshot and revocation files, and tells the workers. One in control."""
 
     def __init__(
-        self, folder: Folder, assemble: Assemble, *, admits: Callable[[int], bool],
+        self, folder: Folder, assemble: Assemble, *, workers: int, admits: Callable[[int], bool],
         wall: Callable[[], float], on_question: Callable[[Peer, Message], None],
         on_events: Callable[[Peer, list[Any]], None],
         on_outcome: Callable[[Outcome], None] = lambda outcome: None,
     ) -> None:
         self.folder = folder
         self.assemble = assemble
+        self.workers = workers
         self.wall = wall
         self.feed = FeedServer(self, instance=os.urandom(8).hex(), admits=admits)
         self.current: Current | None = None
@@ -172,9 +173,12 @@ class Publisher:
         return current
 
     async def everywhere(self, version: int, limit: float = 5.0) -> bool:
-        """Return True once every worker runs this version or a newer one; False after `limit`."""
+        """Return True once every worker runs this version or a newer one; False after `limit`.
+
+        One that is being replaced is waited for: what it starts from isn't known before it says."""
         def reached() -> bool:
-            return all(peer.version >= version for peer in self.feed.peers.values())
+            running = [peer for peer in self.feed.peers.values() if peer.version >= version]
+            return len(running) >= self.workers
 
         try:
             async with asyncio.timeout(limit), self._acknowledged:

@@ -48,8 +48,8 @@ async def serve() -> int:
         peer.send({"t": "answer", "id": message["id"], "facts": message["ask"]})
 
     publisher = Publisher(
-        plan.folder, TextFile(Path(plan.config)), admits=lambda pid: parent_of(pid) == master,
-        wall=time.time, on_question=on_question, on_events=lambda peer, events: None,
+        plan.folder, TextFile(Path(plan.config)), workers=plan.workers,
+        admits=lambda pid: parent_of(pid) == master, wall=time.time, on_question=on_question, on_events=lambda peer, events: None,
     )
 
     async def reload_for_master() -> None:

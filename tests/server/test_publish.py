@@ -1,5 +1,7 @@
 """The publisher: build everything, then store once."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from edge.server.folder import Folder
@@ -26,9 +28,9 @@ def folder(tmp_path):
     return folder
 
 
-def publisher_of(folder, assembly, now=lambda: 1000.0):
+def publisher_of(folder, assembly, now=lambda: 1000.0, workers=0):
     return Publisher(
-        folder, assembly, admits=lambda pid: True, wall=now,
+        folder, assembly, workers=workers, admits=lambda pid: True, wall=now,
         on_question=lambda peer, message: None, on_events=lambda peer, events: None,
     )
 
@@ -105,10 +107,15 @@ async def test_restore_adds_only_what_is_missing(folder):
     assert publisher.revocations == (2, 2)
 
 
-async def test_everywhere_without_workers_is_at_once(folder):
-    publisher = publisher_of(folder, Assembly())
+async def test_everywhere_waits_for_a_worker_that_is_being_replaced(folder):
+    """None is there to run an old version, and yet not every worker runs the new one."""
+    publisher = publisher_of(folder, Assembly(), workers=2)
     await publisher.reload("start")
+    assert not await publisher.everywhere(1, 0.1)
+    publisher.feed.peers = {slot: SimpleNamespace(version=1) for slot in range(2)}
     assert await publisher.everywhere(1, 0.1)
+    publisher.feed.peers[1].version = 0
+    assert not await publisher.everywhere(1, 0.1)
 
 
 def _full(fd):
